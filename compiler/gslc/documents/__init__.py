@@ -1,0 +1,1 @@
+"""The JSON forms of the records that leave the program: plan, lock, manifest. Both ways, canonical."""

@@ -1,0 +1,1 @@
+"""The words every room shares: frozen records, integer bytes, no behaviour beyond arithmetic on themselves."""

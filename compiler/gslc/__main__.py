@@ -1,0 +1,5 @@
+"""`python -m gslc`."""
+
+from gslc.cli.main import main
+
+main()

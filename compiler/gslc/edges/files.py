@@ -1,0 +1,383 @@
+"""Reading what the user wrote, and publishing what was compiled, without ever leaving a mix that looks whole.
+
+An output folder is published in this order (a kill between any two steps leaves the old folder, the new one, or one
+that holds JOURNAL and is therefore incomplete):
+
+1. JOURNAL is written: the manifest that will hold, so that the next run knows which files are ours.
+2. Each changed file is written beside its place and renamed over it.
+3. Files that the old manifest owns and the new one doesn't are removed, and folders that became empty.
+4. MANIFEST.json is replaced, the folder is synced, JOURNAL is removed.
+
+Files are not synced one by one: 2,000 of them cost 2-7 s on a disk, and a torn file differs from its sha256, which
+`--check` and the next build see.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from gslc.documents.manifest import NAME, Manifest, digest, manifest_text, read_manifest
+from gslc.ir.diagnostic import Diagnostic, Outcome, Place
+from gslc.ir.output import OutputFile
+
+JOURNAL = ".gslc-incomplete.json"
+SUFFIX = ".gslc-new"
+MAX_INPUT_BYTES = 64 * 1024 * 1024  # the cluster file of 10,000 hosts has about 13 MB
+
+Change: TypeAlias = Literal["created", "changed", "removed", "unchanged"]
+
+
+# ------------------------------------------------------------------ reading
+
+
+def read_input(path: str) -> Outcome[bytes]:
+    """The bytes of a regular file below MAX_INPUT_BYTES, or a GS86x error naming it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return failed("GS860", path, f"cannot read {path}: {error.strerror}", "give the path of a file that you may read")
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return failed("GS861", path, f"{path} is not a regular file", "give the path of a text file")
+        if status.st_size > MAX_INPUT_BYTES:
+            return failed(
+                "GS862",
+                path,
+                f"{path} has {status.st_size} bytes; more than {MAX_INPUT_BYTES} are not read",
+                "split the file, and join the parts with include",
+            )
+        chunks = []
+        while chunk := os.read(handle, 1 << 20):
+            chunks.append(chunk)
+        return Outcome(value=b"".join(chunks))
+    except OSError as error:
+        return failed("GS860", path, f"cannot read {path}: {error.strerror}", "check the disk and the permissions")
+    finally:
+        os.close(handle)
+
+
+def failed(code: str, file: str, message: str, help_text: str) -> Outcome[bytes]:
+    """An outcome that holds one error about a file."""
+    return Outcome(value=None, diagnostics=(Diagnostic(code=code, place=Place(file=file), message=message, help=help_text),))
+
+
+def write_whole(path: str, text: str) -> None:
+    """Replace a file so that readers and a kill meet the old text or the new one. Raises OSError."""
+    temporary = f"{path}{SUFFIX}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        write_all(handle, text.encode("utf-8"))
+        os.fchmod(handle, 0o644)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
+    sync_folder(os.path.dirname(path) or ".")
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all bytes to a handle."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def sync_folder(path: str) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# ------------------------------------------------------------------ comparing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """What publishing would do to one file."""
+
+    path: str
+    change: Change
+    sha256: str | None  # None where it is removed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The output folder held against what was compiled. `changes` is sorted by path and lists unchanged files too."""
+
+    changes: tuple[FileChange, ...]
+    incomplete: bool  # a build was interrupted here
+    obstacles: tuple[Diagnostic, ...] = ()  # what stands in the way of publishing
+
+    @property
+    def differs(self) -> bool:
+        """True when publishing would change a byte."""
+        return self.incomplete or any(change.change != "unchanged" for change in self.changes)
+
+
+@dataclass(slots=True)
+class Folder:
+    """An output folder, opened once; every component below it is reached without following links."""
+
+    path: str
+    handle: int
+    folders: dict[str, int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Close all handles."""
+        for handle in (*self.folders.values(), self.handle):
+            os.close(handle)
+        self.folders.clear()
+
+    def parent(self, path: str, *, create: bool = False) -> tuple[int, str]:
+        """The handle of the folder that holds `path`, and the last component. Raises OSError (ELOOP/ENOTDIR for a link)."""
+        head, _, tail = path.rpartition("/")
+        if not head:
+            return self.handle, tail
+        if head not in self.folders:
+            above, name = self.parent(head, create=create)
+            if create:
+                try:
+                    os.mkdir(name, 0o755, dir_fd=above)
+                    os.chmod(name, 0o755, dir_fd=above)
+                except FileExistsError:
+                    pass
+            self.folders[head] = os.open(
+                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above
+            )
+        return self.folders[head], tail
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file, None where there is none. Raises OSError where something else is in its place."""
+        try:
+            folder, name = self.parent(path)
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(20, "not a regular file", path)
+            chunks = []
+            while chunk := os.read(handle, 1 << 20):
+                chunks.append(chunk)
+            return b"".join(chunks)
+        finally:
+            os.close(handle)
+
+    def write(self, path: str, text: str, *, durable: bool = False) -> None:
+        """Replace a file below the folder."""
+        folder, name = self.parent(path, create=True)
+        temporary = name + SUFFIX
+        try:
+            os.unlink(temporary, dir_fd=folder)
+        except FileNotFoundError:
+            pass
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(temporary, flags, 0o644, dir_fd=folder)
+        try:
+            write_all(handle, text.encode("utf-8"))
+            os.fchmod(handle, 0o644)
+            if durable:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def remove(self, path: str) -> None:
+        """Remove a file and the folders above it that became empty."""
+        folder, name = self.parent(path)
+        try:
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            pass
+        head = path.rpartition("/")[0]
+        while head:
+            above, name = self.parent(head)
+            handle = self.folders.pop(head, None)
+            if handle is not None:
+                os.close(handle)
+            try:
+                os.rmdir(name, dir_fd=above)
+            except OSError:
+                return
+            head = head.rpartition("/")[0]
+
+
+@contextmanager
+def open_folder(path: str, *, create: bool) -> Iterator[Folder | None]:
+    """The output folder, locked against other builds; None where it does not exist and may not be created.
+
+    Raises OSError, NotADirectoryError where the path is a link or a file.
+    """
+    if create:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    folder = Folder(path=path, handle=handle)
+    try:
+        if create:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        folder.close()
+
+
+def compare(folder: Folder | None, cluster: str, files: tuple[OutputFile, ...], *, force: bool) -> Comparison:
+    """What publishing `files` would do, and what stands in its way. Reads every owned and every wanted file."""
+    wanted = {file.path: digest(file.text) for file in files}
+    if folder is None:
+        return Comparison(changes=listed(wanted, {}, frozenset()), incomplete=False)
+    obstacles: list[Diagnostic] = []
+    owned, journal = owned_files(folder, cluster, obstacles)
+    found: dict[str, str | None] = {}
+    for path in sorted(wanted.keys() | owned.keys() | journal.keys()):
+        try:
+            data = folder.read(path)
+        except OSError as error:
+            obstacles.append(obstacle("GS603", folder, path, f"is in the way: {error.strerror}", "remove it"))
+            continue
+        found[path] = None if data is None else digest_bytes(data)
+    for path, present in found.items():
+        known = {owned.get(path), journal.get(path), wanted.get(path)}
+        if present is None or present in known or force:
+            continue
+        if path in owned or path in journal:
+            obstacles.append(
+                obstacle("GS601", folder, path, "was edited by hand since the last build", "undo the edit, or use --force to lose it")
+            )
+        else:
+            obstacles.append(
+                obstacle("GS602", folder, path, "is in the way and was not written by gslc", "move it away, or use --force to replace it")
+            )
+    removable = frozenset(path for path in (owned.keys() | journal.keys()) - wanted.keys() if found.get(path) is not None)
+    incomplete = bool(journal) or not same_manifest(folder, cluster, wanted)
+    return Comparison(
+        changes=listed(wanted, found, removable), incomplete=incomplete, obstacles=tuple(obstacles)
+    )
+
+
+def digest_bytes(data: bytes) -> str:
+    """The sha256 of bytes in hex."""
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
+
+
+def same_manifest(folder: Folder, cluster: str, wanted: Mapping[str, str]) -> bool:
+    """True when MANIFEST.json already says what it will say."""
+    try:
+        return folder.read(NAME) == manifest_text(Manifest(cluster=cluster, files=wanted)).encode("utf-8")
+    except OSError:
+        return False
+
+
+def owned_files(folder: Folder, cluster: str, obstacles: list[Diagnostic]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Files owned by the manifest and by an interrupted build's journal; refusals are added to `obstacles`."""
+    answers: list[Mapping[str, str]] = []
+    for name in (NAME, JOURNAL):
+        shown = os.path.join(folder.path, name)
+        try:
+            data = folder.read(name)
+        except OSError as error:
+            obstacles.append(obstacle("GS603", folder, name, f"is in the way: {error.strerror}", "remove it"))
+            data = None
+        if data is None:
+            answers.append({})
+            continue
+        outcome = read_manifest(data.decode("utf-8", "replace"), shown)
+        if outcome.value is None:
+            # A journal is torn when the kill came while it was written: then nothing else was touched yet.
+            if name == NAME:
+                obstacles.extend(outcome.diagnostics)
+            answers.append({})
+        elif outcome.value.cluster != cluster:
+            obstacles.append(
+                obstacle(
+                    "GS604",
+                    folder,
+                    name,
+                    f"belongs to the cluster {outcome.value.cluster!r}, not to {cluster!r}",
+                    "build into another folder with -o",
+                )
+            )
+            answers.append({})
+        else:
+            answers.append(outcome.value.files)
+    return answers[0], answers[1]
+
+
+def obstacle(code: str, folder: Folder, path: str, what: str, help_text: str) -> Diagnostic:
+    """An error about a file of the output folder."""
+    shown = os.path.join(folder.path, path)
+    return Diagnostic(code=code, place=Place(file=shown), message=f"{shown} {what}", help=help_text)
+
+
+def listed(wanted: Mapping[str, str], found: Mapping[str, str | None], removed: frozenset[str]) -> tuple[FileChange, ...]:
+    """One change a file, sorted by path."""
+    changes = [FileChange(path=path, change="removed", sha256=None) for path in removed]
+    for path, sha in wanted.items():
+        present = found.get(path)
+        change: Change = "created" if present is None else "unchanged" if present == sha else "changed"
+        changes.append(FileChange(path=path, change=change, sha256=sha))
+    return tuple(sorted(changes, key=lambda change: change.path))
+
+
+# ------------------------------------------------------------------ publishing
+
+
+def publish(folder: Folder, cluster: str, files: tuple[OutputFile, ...], comparison: Comparison) -> None:
+    """Make the folder hold exactly `files` and its manifest. Raises OSError; the next build then finishes the work."""
+    if not comparison.differs:
+        return
+    texts = {file.path: file.text for file in files}
+    manifest = manifest_text(Manifest(cluster=cluster, files={path: digest(text) for path, text in texts.items()}))
+    folder.write(JOURNAL, manifest, durable=True)
+    os.fsync(folder.handle)
+    for change in comparison.changes:
+        if change.change in ("created", "changed"):
+            folder.write(change.path, texts[change.path])
+        elif change.change == "removed":
+            folder.remove(change.path)
+    for change in comparison.changes:
+        remove_leftover(folder, change.path)
+    folder.write(NAME, manifest, durable=True)
+    os.fsync(folder.handle)
+    os.unlink(JOURNAL, dir_fd=folder.handle)
+
+
+def remove_leftover(folder: Folder, path: str) -> None:
+    """Remove what an interrupted build left beside a file."""
+    try:
+        parent, name = folder.parent(path)
+        os.unlink(name + SUFFIX, dir_fd=parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def ignored_by_git(folder: str) -> bool:
+    """True when git would ignore the output folder; False where there is no git or no repository."""
+    path = Path(os.path.abspath(folder))
+    if not any((parent / ".git").exists() for parent in path.parents):
+        return False
+    import subprocess
+
+    command = ["git", "-c", "core.fsmonitor=false", "check-ignore", "-q", "--no-index", "--", f"{path.name}/{NAME}"]
+    try:
+        answer = subprocess.run(command, cwd=path.parent, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0

@@ -10,7 +10,7 @@ from gslc.ir.diagnostic import Decision, Excluded
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Arch, BackendName, Cluster, EnginePin, GpuKind, Model, Os, TargetName
 from gslc.ir.lock import Seat
-from gslc.ir.plan import Basis, DeviceMemory, Layout
+from gslc.ir.plan import Basis, DeviceMemory, Layout, Unplaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,10 @@ class HostClass:
     nomad_driver: str | None = None
     has_uuids: bool = False
 
+    def __hash__(self) -> int:
+        """A hash of the sizes alone: classes are looked up once per model, and the nested kinds are slow to hash."""
+        return hash((self.memory_capacity, self.gpu_capacity, self.target))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartNeed:
@@ -47,6 +51,7 @@ class PartNeed:
     indices: tuple[int, ...] | None = None
     same_kind: bool = False
     ports: tuple[str, ...] = ("http",)
+    kind: GpuKind | None = None  # only cards of this kind: the need was worked out for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,8 @@ class Choice:
     exclusive: bool = False
     basis: Basis = "derived"
     decisions: tuple[Decision, ...] = ()
+    across_classes: bool = False  # the parts may lie on hosts of different classes that all offer an equal choice
+    needs_no_switch: bool = False  # runs on the CPU, and yet is allowed without `cpu_offload` (a speech model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +141,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """Who may run a model: the hosts by name, the class of each, and the options per class.
+class HostGroup:
+    """Eligible hosts of one class, by name."""
 
-    `excluded` has the hosts that may not, with the rule.
+    host_class: HostClass
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Who may run a model: the hosts by name, the same hosts grouped by class, and the options per class.
+
+    `options` may be computed on first use. `excluded` has the hosts that may not run it, with the rule.
     """
 
     request: Request
@@ -145,6 +160,7 @@ class Candidates:
     options: Mapping[HostClass, Options]
     excluded: tuple[Excluded, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    groups: tuple[HostGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,3 +174,47 @@ class Assignment:
     moved_from: tuple[Seat, ...] | None = None  # the locked seats, where they could not be kept
     moved_because: str = ""
     decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUsage:
+    """What is taken and what is left on one host, in bytes.
+
+    stranded: free bytes on cards, or host memory on hosts, where no model of the cluster could be placed any more.
+    """
+
+    host: str
+    gpus: int
+    gpus_used: int
+    gpu_free_bytes: int
+    gpu_stranded_bytes: int
+    memory_free_bytes: int
+    largest_free_gpu_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementStats:
+    """Figures of the whole fleet, for `-v` and the JSON report.
+
+    room: for 1, 2, 4 … cards of one host, the most bytes that each of them still has: what the next model may ask for.
+    """
+
+    replicas: int
+    placed: int
+    gpus: int
+    gpus_used: int
+    offloaded_bytes: int
+    kept: int
+    moved: int
+    steps: int  # of the search, out of its budget
+    room: tuple[tuple[int, int], ...]
+    hosts: tuple[HostUsage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where every replica lies, sorted by model name and replica number, and which could not be placed."""
+
+    assignments: tuple[Assignment, ...]
+    unplaced: tuple[Unplaced, ...]
+    stats: PlacementStats

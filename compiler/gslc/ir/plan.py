@@ -102,7 +102,9 @@ class Launch:
     cache_dirs: tuple[str, ...] = ()  # names of writable folders it wants below its state folder
     cache_env: tuple[tuple[str, str], ...] = ()  # (variable, folder name): the target sets the variable to that folder
     files: tuple[ModelFile, ...] = ()
+    isolated_argv: tuple[str, ...] | None = None  # instead of argv where the supervisor hides all other cards (containers)
     jit: bool = False  # makes executable memory at run time
+    measures_free_memory: bool = False  # sizes itself by what is free at start: must start alone on its cards (vLLM issue 55827)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +157,33 @@ class Unplaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSummary:
+    """A card as plan.json names it; memory_bytes is what the driver reports, before anything is reserved."""
+
+    model: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSummary:
+    """A host as plan.json names it: what a reader needs to see how full it is. gpus are in PCI order."""
+
+    name: str
+    os: str
+    arch: str
+    labels: tuple[tuple[str, str], ...]  # sorted; with os, arch and host
+    memory_bytes: int
+    unified_memory: bool = False
+    reserved_memory_bytes: int = 0
+    reserved_gpu_memory_bytes: int = 0  # on each GPU
+    gpus: tuple[GpuSummary, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The whole answer, instances sorted by model name and replica number."""
+    """The whole answer, instances sorted by model name and replica number, hosts by name."""
 
     cluster: str
     instances: tuple[Instance, ...]
     unplaced: tuple[Unplaced, ...] = ()
+    hosts: tuple[HostSummary, ...] = ()

@@ -6,7 +6,21 @@ from importlib import import_module
 
 from gslc.ir.diagnostic import CodeEntry
 
-ROOMS = ("frontend", "lock", "sources", "eligible", "gguf", "vllm", "speech", "placement", "check", "output", "targets", "files")
+ROOMS = (
+    "frontend",
+    "lock",
+    "sources",
+    "eligible",
+    "gguf",
+    "vllm",
+    "speech",
+    "placement",
+    "check",
+    "output",
+    "targets",
+    "files",
+    "reading",
+)
 
 
 def all_codes() -> dict[str, CodeEntry]:

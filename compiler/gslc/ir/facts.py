@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 ModelKind: TypeAlias = Literal[
-    "chat", "vision", "embedding", "reranker", "image", "speech-to-text", "text-to-speech"
-]
+    "chat", "vision", "embedding", "reranker", "image", "speech-to-text", "text-to-speech", "other"
+]  # other: the files of a custom backend that hold no known format
 SpeechFramework: TypeAlias = Literal["faster-whisper", "cosyvoice", "funasr", "bark", "dia"]
 Scalar: TypeAlias = str | int | float | bool
 HyperValue: TypeAlias = Scalar | tuple[Scalar, ...]
@@ -93,7 +93,7 @@ class SpeechFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """All that is pinned of one model. Exactly one of gguf, safetensors and speech is given."""
+    """All that is pinned of one model. Exactly one of gguf, safetensors and speech is given; none for kind "other"."""
 
     source: str  # the source text that was resolved
     revision: str | None  # 40 hex for repositories, the manifest digest for ollama, None for file://
@@ -106,3 +106,4 @@ class ModelFacts:
     safetensors: SafetensorsFacts | None = None
     speech: SpeechFacts | None = None
     code_files: tuple[str, ...] = ()  # remote code the repository would run (auto_map)
+    asked: tuple[tuple[str, str], ...] = ()  # model settings that chose the files (backend, mmproj), sorted pairs

@@ -1,0 +1,60 @@
+"""Options from `requirements`: memory that the user measured, in place of an estimate."""
+
+from __future__ import annotations
+
+from gslc.ir.inputs import Model, Requirement, RequirementPart
+from gslc.ir.placement import Choice, HostClass, Options, PartNeed
+from gslc.ir.plan import DeviceMemory, Layout
+
+
+def stated_options(model: Model, host_class: HostClass, *, exclusive: bool | None = None) -> Options:
+    """The alternatives of `model.requirements` that hosts of this class can take a part of, best first.
+
+    `exclusive` defaults to the model's own `exclusive_gpus`. The choices are equal objects on every class, so that a
+    replica of several parts may lie on hosts of different classes.
+    """
+    alone = model.exclusive_gpus if exclusive is None else exclusive
+    fixed: list[Choice] = []
+    for index, requirement in enumerate(model.requirements):
+        if any(_fits_empty(part, host_class) for part in requirement.parts):
+            fixed.append(stated_choice(requirement, index, alone))
+    return Options(fixed=tuple(fixed))
+
+
+def stated_choice(requirement: Requirement, index: int, exclusive: bool) -> Choice:
+    """The choice that one stated alternative means; `index` is its place in `requirements`."""
+    parts = tuple(
+        PartNeed(
+            gpus=(DeviceMemory(stated=part.gpu_memory_bytes),) * part.gpus,
+            host=DeviceMemory(stated=part.memory_bytes),
+            same_kind=part.gpus > 1,
+        )
+        for part in requirement.parts
+    )
+    return Choice(
+        rank=index,
+        label=stated_label(requirement),
+        parts=parts,
+        layout=Layout(requirement=index),
+        offloaded_bytes=sum(part.offload_bytes for part in requirement.parts),
+        exclusive=exclusive,
+        basis="stated",
+        across_classes=len(parts) > 1,
+    )
+
+
+def stated_label(requirement: Requirement) -> str:
+    """A stated alternative in words: "2 GPUs", "CPU", "4 + 4 GPUs on 2 hosts"."""
+    counts = [part.gpus for part in requirement.parts]
+    if not any(counts):
+        return "CPU" if len(counts) == 1 else f"CPU of {len(counts)} hosts"
+    if len(counts) == 1:
+        return "one GPU" if counts[0] == 1 else f"{counts[0]} GPUs"
+    return f"{' + '.join(str(count) for count in counts)} GPUs on {len(counts)} hosts"
+
+
+def _fits_empty(part: RequirementPart, host_class: HostClass) -> bool:
+    if part.memory_bytes > host_class.memory_capacity:
+        return False
+    large_enough = sum(1 for capacity in host_class.gpu_capacity if capacity >= part.gpu_memory_bytes)
+    return large_enough >= part.gpus

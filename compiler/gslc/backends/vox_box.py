@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gslc.engines.paths import model_files, model_folder
-from gslc.ir.diagnostic import Decision, Diagnostic, Excluded
+from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Place
 from gslc.ir.facts import ModelFacts, SpeechFacts
 from gslc.ir.inputs import EnginePin, Host, Model
 from gslc.ir.plan import Launch, Layout
@@ -157,11 +157,8 @@ def merged_pin(backend: VoxBox, request: Request, host: Host) -> EnginePin:
     return merged
 
 
-def argument_error(model: Model, index: int, place: object) -> Diagnostic:
+def argument_error(model: Model, index: int, place: Place) -> Diagnostic:
     """Why an argument is refused."""
-    from gslc.ir.diagnostic import Place
-
-    assert isinstance(place, Place)
     word = model.args[index]
     flag = word.split("=", 1)[0]
     if flag in OWNED_FLAGS:
@@ -214,6 +211,7 @@ def choice_of(rank: int, label: str, need: SpeechNeed, request: Request, host_cl
         layout=Layout(),
         exclusive=request.model.exclusive_gpus,
         basis=need.basis,
+        needs_no_switch=need.gpu is None,
         decisions=(
             Decision(
                 subject=request.model.name,

@@ -10,7 +10,7 @@ from gslc.contracts import Backend, Registry
 from gslc.ir.diagnostic import Decision
 from gslc.ir.inputs import Host
 from gslc.ir.plan import DeviceMemory, Instance, Launch, ModelFile, Shard, ShardMemory
-from gslc.ir.placement import Assignment, Candidates, HostClass
+from gslc.ir.placement import Assignment, Candidates, HostClass, HostGroup
 
 NOTHING = DeviceMemory()
 
@@ -18,24 +18,43 @@ NOTHING = DeviceMemory()
 def assemble(
     assignments: Sequence[Assignment],
     candidates: Mapping[str, Candidates],
-    classes: Mapping[str, HostClass],
     hosts: Mapping[str, Host],
     registry: Registry,
     mirror: str | None = None,
 ) -> tuple[Instance, ...]:
-    """The instances of all assignments, sorted by model and replica. `classes` maps a host name to its class."""
-    instances = [
-        instance_of(assignment, candidates[assignment.model], classes, hosts, registry, mirror)
-        for assignment in assignments
-    ]
+    """The instances of all assignments, sorted by model and replica.
+
+    mirror: a folder or URL that keeps the layout of model_dir, from which files come instead of from their hubs.
+    """
+    classes = ClassOfHost()
+    instances = []
+    for assignment in assignments:
+        of_model = candidates[assignment.model]
+        leader_class = classes.of(of_model.groups, assignment.seats[0].host)
+        instances.append(instance_of(assignment, of_model, leader_class, hosts, registry, mirror))
     instances.sort(key=lambda instance: (instance.model, instance.replica))
     return in_starting_order(instances)
+
+
+class ClassOfHost:
+    """Looks up the class of a host in a model's groups; models that share their groups share the index."""
+
+    def __init__(self) -> None:
+        self._indices: dict[int, tuple[tuple[HostGroup, ...], dict[str, HostClass]]] = {}
+
+    def of(self, groups: tuple[HostGroup, ...], host: str) -> HostClass:
+        """The class of a host that is in one of the groups."""
+        known = self._indices.get(id(groups))
+        if known is None or known[0] is not groups:
+            index = {name: group.host_class for group in groups for name in group.hosts}
+            known = self._indices[id(groups)] = (groups, index)
+        return known[1][host]
 
 
 def instance_of(
     assignment: Assignment,
     candidates: Candidates,
-    classes: Mapping[str, HostClass],
+    leader_class: HostClass,
     hosts: Mapping[str, Host],
     registry: Registry,
     mirror: str | None,
@@ -54,7 +73,7 @@ def instance_of(
         model=assignment.model,
         replica=assignment.replica,
         backend=request.backend,
-        engine_version=backend.engine_version(request, classes[leader.name]),
+        engine_version=backend.engine_version(request, leader_class),
         target=leader.target,
         served_name=model.served_name or model.name,
         kind=request.facts.kind if request.facts else "custom",

@@ -1,0 +1,111 @@
+"""Reading what a compile needs: the cluster file with its includes, and the lock beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+from gslc.cli.session import OUT_OF_DATE, OUTSIDE_FAILED, Session
+from gslc.contracts import Registry
+from gslc.documents.lock import LOCK_INTEGRITY_CODES, read_lock
+from gslc.edges.files import read_input
+from gslc.edges.gpu_table import load_gpu_table
+from gslc.edges.includes import FileReader
+from gslc.edges.resources import resource_text
+from gslc.frontend.codec import read_cluster
+from gslc.frontend.include import load_documents
+from gslc.frontend.source import Document
+from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
+from gslc.ir.inputs import Cluster
+from gslc.ir.lock import Lock
+from gslc.registry import default_registry
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where a run reads and writes: the cluster file as the user named it, the lock, the output folder."""
+
+    cluster: str
+    lock: str
+    output: str
+
+    @property
+    def folder(self) -> str:
+        """The folder that includes, lock and output are relative to."""
+        return "." if self.cluster == STDIN else os.path.dirname(self.cluster) or "."
+
+
+def paths_of(cluster: str, output: str | None, lock_file: str | None) -> Paths:
+    """The paths of a run; lock and output lie beside the cluster file unless they are given."""
+    folder = "" if cluster == STDIN else os.path.dirname(cluster)
+    return Paths(
+        cluster=cluster,
+        lock=lock_file or os.path.join(folder, "gslc.lock"),
+        output=output or os.path.join(folder, "build"),
+    )
+
+
+def read_cluster_file(session: Session, paths: Paths) -> Cluster:
+    """The cluster; ends the run with status 1 or 4 where it can't be read."""
+    reader = FileReader(root=paths.folder)
+    name = "<stdin>" if paths.cluster == STDIN else paths.cluster
+    text: Outcome[bytes] = Outcome(value=sys.stdin.buffer.read()) if paths.cluster == STDIN else read_input(paths.cluster)
+    session.add(text.diagnostics)
+    if text.value is None:
+        session.finish(OUTSIDE_FAILED)
+    documents: Outcome[tuple[Document, ...]] = load_documents(name, text.value, reader)
+    session.sources.update(reader.sources)
+    session.sources[name] = text.value.decode("utf-8", "replace")
+    session.add(documents.diagnostics)
+    if documents.value is None:
+        session.finish(1)
+    outcome = read_cluster(documents.value, load_gpu_table(resource_text))
+    session.add(outcome.diagnostics)
+    if outcome.value is None or has_errors(outcome.diagnostics):
+        session.finish(1)
+    session.lap("read")
+    return outcome.value
+
+
+def registry_for(session: Session, cluster: Cluster) -> Registry:
+    """The registry with the plug-ins that the cluster names."""
+    backends = {model.backend for model in cluster.models if model.backend}
+    targets = {host.target for host in cluster.hosts}
+    return default_registry(backends, targets)
+
+
+def read_lock_file(session: Session, paths: Paths, cluster: Cluster) -> tuple[Lock, str | None]:
+    """The lock and its text; an empty lock and None where there is no file. Ends the run with 3 where it can't be trusted."""
+    if not os.path.lexists(paths.lock):
+        return Lock(cluster=cluster.name, facts={}), None
+    data = read_input(paths.lock)
+    session.add(data.diagnostics)
+    if data.value is None:
+        session.finish(OUTSIDE_FAILED)
+    text = data.value.decode("utf-8", "replace")
+    session.sources[paths.lock] = text
+    outcome = read_lock(text, paths.lock)
+    session.add(outcome.diagnostics)
+    if outcome.value is None:
+        session.finish(OUT_OF_DATE)
+    if outcome.value.cluster != cluster.name:
+        session.add([other_cluster(paths.lock, outcome.value.cluster, cluster.name)])
+        session.finish(OUT_OF_DATE)
+    session.lap("lock")
+    return outcome.value, text
+
+
+def other_cluster(path: str, found: str, wanted: str) -> Diagnostic:
+    """The refusal of a lock that was made for another cluster."""
+    return Diagnostic(
+        code="GS205",
+        place=Place(file=path),
+        message=f"this lock belongs to the cluster {found!r}, not to {wanted!r}",
+        help="name the right lock with --lock-file, or remove this one to start afresh",
+    )
+
+
+__all__ = ["LOCK_INTEGRITY_CODES", "Paths", "paths_of", "read_cluster_file", "read_lock_file", "registry_for"]

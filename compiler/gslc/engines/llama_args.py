@@ -1,0 +1,393 @@
+"""Engine arguments of llama-server and llama-box, read the way the engine reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gslc.engines.llama_profile import EngineProfile
+from gslc.engines.llama_settings import ALL_LAYERS, KV_CACHE_TYPES, LlamaSettings
+
+# Settings that gslc decides itself, with the key to use instead.
+OWNED = {
+    "--host": "hosts.*.listen",
+    "--port": "port",
+    "-m": "source",
+    "-mu": "source",
+    "-hf": "source",
+    "-hff": "source",
+    "-dr": "source",
+    "-a": "served_name",
+    "--rpc": "distributed",
+    "-mm": "mmproj",
+    "--mmproj": "mmproj",
+    "-mmu": "mmproj",
+    "--api-key": "api_key",
+    "-fit": "gpu_layers",
+    "-dev": "gpus",
+    "--rpc-server-host": "distributed",
+    "--rpc-server-port": "distributed",
+    "--models-dir": "source",
+    "--models-preset": "source",
+}
+# Settings that load more than the model: the estimate can't know what is in those files.
+UNCOUNTED = {
+    "-md": "a draft model",
+    "--spec-draft-model": "a draft model",
+    "--spec-draft-hf": "a draft model",
+    "--lora": "a LoRA adapter",
+    "--lora-scaled": "a LoRA adapter",
+    "--control-vector": "a control vector",
+    "--control-vector-scaled": "a control vector",
+    "--moe-cache-mib": "a cache of experts on the GPU",
+}
+REPEATABLE = {
+    "-ot",
+    "--lora",
+    "--lora-scaled",
+    "--control-vector",
+    "--control-vector-scaled",
+    "-l",
+    "--override-kv",
+    "--dry-sequence-breaker",
+    "-r",
+    "--spec-type",
+    "--image-slg-skip-layer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One argument as given: its canonical setting, spelling, values and place in the list."""
+
+    setting: str
+    spelling: str
+    values: tuple[str, ...]
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgProblem:
+    """What is wrong with args[index], and the one action that mends it."""
+
+    code: str
+    index: int
+    message: str
+    help: str | None = None
+    severity: str = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedArgs:
+    """The arguments, read: flags in order, the settings they make, and what is wrong with them."""
+
+    flags: tuple[Flag, ...]
+    settings: LlamaSettings
+    given: frozenset[str]  # canonical settings that were given
+    problems: tuple[ArgProblem, ...]
+
+    def index_of(self, *settings: str) -> int | None:
+        """Where one of the settings was given last."""
+        found = [flag.index for flag in self.flags if flag.setting in settings]
+        return found[-1] if found else None
+
+
+class BadValueError(ValueError):
+    """A value that the engine would not take; the text says what it takes."""
+
+
+def _integer(low: int, high: int = 1 << 31) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise BadValueError(f"a whole number from {low} up" if high == 1 << 31 else f"{low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _gpu_layers(text: str) -> int | str:
+    if text in ("all", "auto"):
+        return text
+    value = _integer(-1)(text)
+    return "auto" if value < 0 else value
+
+
+def _kv_type(text: str) -> str:
+    if text not in KV_CACHE_TYPES:
+        raise BadValueError("one of " + ", ".join(KV_CACHE_TYPES))
+    return text
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise BadValueError("one of " + ", ".join(words))
+        return text
+
+    return read
+
+
+def _split(text: str) -> tuple[float, ...]:
+    parts = re.split(r"[,/]+", text)
+    if not all(re.fullmatch(r"\d+(\.\d+)?", part) for part in parts):
+        raise BadValueError("numbers separated by commas, one a device")
+    values = tuple(float(part) for part in parts)
+    if sum(values) <= 0:
+        raise BadValueError("numbers of which one at least is above 0")
+    return values
+
+
+def _overrides(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for part in text.split(","):
+        pattern, found, buffer = part.rpartition("=")
+        if not found or not pattern or not buffer:
+            raise BadValueError("pattern=buffer pairs separated by commas")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise BadValueError(f"a regular expression before the = ({error})") from error
+        pairs.append((pattern, buffer))
+    return tuple(pairs)
+
+
+VALUE_FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "-c": ("context_tokens", _integer(0)),
+    "-np": ("parallel", _integer(-1)),
+    "-b": ("batch", _integer(1)),
+    "-ub": ("ubatch", _integer(1)),
+    "-ctk": ("key_type", _kv_type),
+    "-ctv": ("value_type", _kv_type),
+    "-ngl": ("gpu_layers", _gpu_layers),
+    "-ts": ("tensor_split", _split),
+    "-sm": ("split_mode", _one_of("none", "layer", "row", "tensor")),
+    "-mg": ("main_gpu", _integer(0)),
+    "-ncmoe": ("cpu_moe_layers", _integer(0)),
+    "-ncffn": ("cpu_ffn_layers", _integer(0)),
+    "--pooling": ("pooling", _one_of("none", "mean", "cls", "last", "rank")),
+    "-cram": ("cache_ram_mib", _integer(-1)),
+    "-ctxcp": ("context_checkpoints", _integer(0)),
+}
+SWITCHES: dict[str, tuple[str, object]] = {
+    "--swa-full": ("swa_full", True),
+    "-cmoe": ("cpu_moe_layers", ALL_LAYERS),
+    "--cpu-moe": ("cpu_moe_layers", ALL_LAYERS),
+    "-nkvo": ("kv_offload", False),
+    "--no-kv-offload": ("kv_offload", False),
+    "-kvo": ("kv_offload", True),
+    "--kv-offload": ("kv_offload", True),
+    "--repack": ("repack", True),
+    "-nr": ("repack", False),
+    "--no-repack": ("repack", False),
+    "--op-offload": ("op_offload", True),
+    "--no-op-offload": ("op_offload", False),
+    "-kvu": ("unified", True),
+    "--kv-unified": ("unified", True),
+    "-no-kvu": ("unified", False),
+    "--no-kv-unified": ("unified", False),
+    "--embedding": ("embedding", True),
+    "--embeddings": ("embedding", True),
+    "--rerank": ("rerank", True),
+    "--reranking": ("rerank", True),
+    "--mmproj-offload": ("projector_offload", True),
+    "--no-mmproj-offload": ("projector_offload", False),
+    "--mmap": ("memory_mapped", True),
+    "--no-mmap": ("memory_mapped", False),
+}
+
+
+def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bool = False) -> ParsedArgs:
+    """What the engine would make of `args`, and what it (or gslc) would refuse, with the index of the argument."""
+    flags, problems = _read_flags(args, profile)
+    settings = LlamaSettings()
+    for flag in flags:
+        if not allow_owned and flag.setting in OWNED:
+            key = OWNED[flag.setting]
+            problems.append(
+                ArgProblem(
+                    code="GS303",
+                    index=flag.index,
+                    message=f"{flag.spelling} is set by gslc itself",
+                    help=f"remove it and use the key {key}",
+                )
+            )
+            continue
+        if flag.setting in UNCOUNTED:
+            problems.append(
+                ArgProblem(
+                    code="GS318",
+                    index=flag.index,
+                    severity="warning",
+                    message=f"{flag.spelling} loads {UNCOUNTED[flag.setting]} that the estimate does not count",
+                    help="state the measured memory with the key requirements",
+                )
+            )
+        try:
+            settings = _apply(settings, flag, profile)
+        except BadValueError as error:
+            problems.append(
+                ArgProblem(
+                    code="GS304",
+                    index=flag.index,
+                    message=f"{flag.spelling} {' '.join(flag.values)}: {profile.product} takes {error}",
+                    help=f"give {flag.spelling} {error}",
+                )
+            )
+    problems.extend(_repeats(flags))
+    given = frozenset(flag.setting for flag in flags)
+    return ParsedArgs(
+        flags=tuple(flags), settings=settings, given=given, problems=tuple(sorted(problems, key=lambda p: p.index))
+    )
+
+
+def _read_flags(args: tuple[str, ...], profile: EngineProfile) -> tuple[list[Flag], list[ArgProblem]]:
+    flags: list[Flag] = []
+    problems: list[ArgProblem] = []
+    table = profile.flags
+    index = 0
+    while index < len(args):
+        start = index
+        spelling, equals, attached = args[index].partition("=")
+        # llama.cpp reads --flag_name as --flag-name; `k=v` is gslc's convenience and is split before the engine sees it
+        spelling = "--" + spelling[2:].replace("_", "-") if spelling.startswith("--") else spelling
+        index += 1
+        known = table.settings.get(spelling)
+        if known is None:
+            problems.append(_unknown(spelling, start, profile))
+            # the values of an unknown flag can't be told from stray words: skip to the next flag
+            while index < len(args) and not re.match(r"-{1,2}[A-Za-z]", args[index]):
+                index += 1
+            continue
+        setting, arity = known
+        if setting == "-fa":
+            arity = 1 if profile.flash_takes_value else 0
+        values: tuple[str, ...] = (attached,) if equals else ()
+        wanted = arity - len(values)
+        if wanted < 0:
+            problems.append(
+                ArgProblem(
+                    code="GS304",
+                    index=start,
+                    message=f"{spelling} takes no value, got {attached}",
+                    help=f"write {spelling} alone",
+                )
+            )
+            continue
+        values += tuple(args[index : index + wanted])
+        index += wanted
+        if len(values) < arity:
+            problems.append(
+                ArgProblem(
+                    code="GS304",
+                    index=start,
+                    message=f"{spelling} wants a value and stands last",
+                    help=f"give {spelling} its value",
+                )
+            )
+            continue
+        flags.append(Flag(setting=setting, spelling=spelling, values=values, index=start))
+    return flags, problems
+
+
+def _unknown(spelling: str, index: int, profile: EngineProfile) -> ArgProblem:
+    advice = profile.flags.removed.get(spelling)
+    if advice is not None:
+        return ArgProblem(
+            code="GS302",
+            index=index,
+            message=f"{profile.product} {profile.version} has removed {spelling}",
+            help=advice,
+        )
+    if not spelling.startswith("-"):
+        return ArgProblem(
+            code="GS301", index=index, message=f"{spelling!r} is no flag and no flag's value", help="remove it"
+        )
+    near = _nearest(spelling, profile)
+    return ArgProblem(
+        code="GS301",
+        index=index,
+        message=f"{profile.product} {profile.version} has no flag {spelling}",
+        help=f"did you mean {near}?" if near else "remove it",
+    )
+
+
+def _nearest(spelling: str, profile: EngineProfile) -> str | None:
+    from difflib import get_close_matches  # only to report an error
+
+    found = get_close_matches(spelling, sorted(profile.flags.settings), n=1)
+    return found[0] if found else None
+
+
+def _apply(settings: LlamaSettings, flag: Flag, profile: EngineProfile) -> LlamaSettings:
+    if flag.setting == "-fa":
+        word = flag.values[0] if flag.values else ("off" if flag.spelling == "--no-flash-attn" else "on")
+        truth = {
+            "on": "on",
+            "off": "off",
+            "auto": "auto",
+            "1": "on",
+            "0": "off",
+            "true": "on",
+            "false": "off",
+            "enabled": "on",
+            "disabled": "off",
+            "-1": "auto",
+        }
+        if word not in truth:
+            raise BadValueError("on, off or auto")
+        return replace(settings, flash=truth[word])  # type: ignore[arg-type]
+    if flag.setting == "-ot":
+        return replace(settings, overrides=settings.overrides + _overrides(flag.values[0]))
+    if flag.setting == "-lm":
+        mode = _one_of("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")(flag.values[0])
+        return replace(settings, memory_mapped=mode in ("auto", "mmap", "mmap+mlock"))
+    if flag.spelling in SWITCHES:
+        field, value = SWITCHES[flag.spelling]
+        return replace(settings, **{field: value})  # type: ignore[arg-type]
+    if flag.setting in VALUE_FIELDS:
+        field, read = VALUE_FIELDS[flag.setting]
+        value = read(flag.values[0])
+        if flag.setting == "-np":
+            if value == 0:
+                raise BadValueError("a whole number from 1 up")
+            value = None if value == -1 else value
+        if flag.setting == "-ngl" and profile.product == "llama-box" and isinstance(value, str):
+            raise BadValueError("a whole number from 0 up")
+        return replace(settings, **{field: value})  # type: ignore[arg-type]
+    return settings
+
+
+def _repeats(flags: list[Flag]) -> list[ArgProblem]:
+    problems = []
+    first: dict[str, Flag] = {}
+    for flag in flags:
+        if flag.setting in REPEATABLE:
+            continue
+        earlier = first.setdefault(flag.setting, flag)
+        same = earlier.values == flag.values and (bool(flag.values) or earlier.spelling == flag.spelling)
+        if earlier is not flag and not same:
+            problems.append(
+                ArgProblem(
+                    code="GS305",
+                    index=flag.index,
+                    message=f"{' '.join((flag.spelling, *flag.values))} contradicts "
+                    f"{' '.join((earlier.spelling, *earlier.values))} before it",
+                    help=f"keep one {earlier.spelling}",
+                )
+            )
+    return problems
+
+
+def merge_argv(ours: tuple[tuple[str, ...], ...], parsed: ParsedArgs, profile: EngineProfile) -> tuple[str, ...]:
+    """One command line: our flags (each with its values), less those whose setting the user gives, then the user's.
+
+    No setting occurs twice, so nothing depends on which value an engine takes; `k=v` is written as two words.
+    """
+    table = profile.flags.settings
+    kept = [word for flag in ours if table[flag[0]][0] not in parsed.given for word in flag]
+    last = {flag.setting: flag for flag in parsed.flags if flag.setting not in REPEATABLE}
+    for flag in parsed.flags:
+        if flag.setting in REPEATABLE or last[flag.setting] is flag:
+            kept += [flag.spelling, *flag.values]
+    return tuple(kept)

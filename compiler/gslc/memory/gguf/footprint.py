@@ -1,0 +1,145 @@
+"""All memory of one GGUF model under given settings: every device and the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gslc.engines.llama_profile import EngineProfile
+from gslc.engines.llama_settings import LlamaSettings
+from gslc.ir.inputs import Vendor
+from gslc.ir.plan import DeviceMemory
+from gslc.memory.gguf.assign import HOST, assign_layers
+from gslc.memory.gguf.bound import bound_compute
+from gslc.memory.gguf.cache import bytes_per_token, cache_bytes
+from gslc.memory.gguf.overhead import PROCESS, PROCESS_WITH_GPU, TOKEN_BYTES, overhead_of
+from gslc.memory.gguf.runtime import Runtime, runtime_of
+from gslc.memory.gguf.shape import ModelShape
+from gslc.memory.gguf.weights import CUDA_ALIGNMENT, HOST_ALIGNMENT, WeightPlan, plan_weights
+
+PINNED_HOST = ("nvidia", "amd", "intel", "mthreads")  # backends whose devices offer host buffers of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device as the engine lists it: what it is, and whether another process serves it (RPC)."""
+
+    vendor: Vendor | None  # None: a CPU behind RPC, as in the truth tables
+    remote: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """The answer: one entry a device, the host, and how the layers lie."""
+
+    devices: tuple[DeviceMemory, ...]
+    host: DeviceMemory
+    layers: tuple[int, ...]
+    run: Runtime
+    weights: WeightPlan
+    pipeline: bool
+    bytes_per_token: int
+    exact: bool  # the compute buffers come from the architecture's own graph, not from the bound
+
+
+def footprint(
+    shape: ModelShape,
+    settings: LlamaSettings,
+    profile: EngineProfile,
+    devices: tuple[Device, ...],
+    *,
+    host_arch: str = "amd64",
+    free: tuple[int, ...] = (),
+) -> Footprint:
+    """Weights, cache, compute and overhead of every device and of the host, in bytes."""
+    run = runtime_of(shape, settings, profile)
+    layers = assign_layers(shape.blocks, len(devices), settings, profile, free)
+    local = [device for device in devices if not device.remote]
+    pinned = bool(local) and local[0].vendor in PINNED_HOST
+    alignment = CUDA_ALIGNMENT if any(device.vendor not in (None, "apple") for device in devices) else HOST_ALIGNMENT
+    plan = plan_weights(shape, layers, len(devices), settings, arch=host_arch, alignment=alignment, pinned_host=pinned)
+    cached, host_cache = cache_bytes(shape, layers, len(devices), run)
+    pipeline = is_pipeline(shape, settings, profile, devices, plan)
+    compute, host_compute = bound_compute(shape, run, layers, len(devices), pipeline=pipeline)
+    sparse = is_sparse(shape)
+    memory = []
+    for index, device in enumerate(devices):
+        used = index in layers or plan.devices[index] > 0
+        memory.append(
+            DeviceMemory(
+                weights=plan.devices[index],
+                kv_cache=cached[index],
+                compute=compute[index],
+                overhead=device_overhead(device, run, sparse=sparse, streamed=_streams(layers, plan)) if used else 0,
+            )
+        )
+    return Footprint(
+        devices=tuple(memory),
+        host=DeviceMemory(
+            weights=plan.mapped + plan.repacked,
+            kv_cache=host_cache,
+            compute=host_compute + output_bytes(shape, run),
+            overhead=host_overhead(shape, settings, profile, gpu=bool(devices)),
+        ),
+        layers=layers,
+        run=run,
+        weights=plan,
+        pipeline=pipeline,
+        bytes_per_token=bytes_per_token(shape, run) * run.streams,
+        exact=False,
+    )
+
+
+def is_pipeline(
+    shape: ModelShape,
+    settings: LlamaSettings,
+    profile: EngineProfile,
+    devices: tuple[Device, ...],
+    plan: WeightPlan,
+) -> bool:
+    """Pipeline parallelism: several devices, everything offloaded, layer split, no overrides (llama_context)."""
+    wanted = settings.gpu_layers
+    everything = wanted is None or isinstance(wanted, str) or wanted > shape.blocks
+    capable = all(device.vendor == "nvidia" or (device.remote and profile.rpc_pipeline) for device in devices)
+    return (
+        len(devices) > 1
+        and everything
+        and capable
+        and settings.split_mode == "layer"
+        and settings.kv_offload
+        and not plan.has_overrides
+    )
+
+
+def is_sparse(shape: ModelShape) -> bool:
+    """Experts, latent attention or recurrent blocks: they load more kernels and libraries."""
+    return bool(shape.experts) or shape.latent or bool(shape.integer("attention.kv_lora_rank")) or any(shape.recurrent)
+
+
+def _streams(layers: tuple[int, ...], plan: WeightPlan) -> bool:
+    return HOST in layers[:-1] or bool(plan.host_experts)
+
+
+def device_overhead(device: Device, run: Runtime, *, sparse: bool, streamed: bool) -> int:
+    """What the process takes on the card beyond its buffers; nothing for a CPU behind RPC."""
+    if device.vendor is None:
+        return 0
+    row = overhead_of(device.vendor)
+    total = row.sparse if sparse else row.dense
+    total += 0 if run.flash else row.no_flash
+    total += row.streamed if streamed else 0
+    return total + row.batch_per_token * max(0, run.tokens - 512)
+
+
+def output_bytes(shape: ModelShape, run: Runtime) -> int:
+    """The buffer that answers are read from: logits (and embeddings) of every slot (llama_context::output_reserve)."""
+    width = shape.vocabulary + (shape.embedding if run.embedding else 0)
+    return 4 * run.slots * width
+
+
+def host_overhead(shape: ModelShape, settings: LlamaSettings, profile: EngineProfile, *, gpu: bool) -> int:
+    """The process, its tokenizer, and the prompt cache that the settings allow."""
+    cached = 0
+    if profile.has_cache_ram:
+        wanted = 8192 if settings.cache_ram_mib is None else settings.cache_ram_mib
+        cached = max(0, wanted) << 20
+    return (PROCESS_WITH_GPU if gpu else PROCESS) + TOKEN_BYTES * shape.vocabulary + cached

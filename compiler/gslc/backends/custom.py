@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gslc.engines.paths import file_path, model_files, model_folder
 from gslc.ir.diagnostic import Diagnostic, Excluded
 from gslc.ir.inputs import EnginePin, Host, SecretRef
 from gslc.ir.placement import Assignment, HostClass, Options, Request
@@ -34,7 +35,7 @@ class Custom:
     """See contracts.Backend."""
 
     name: str = "custom"
-    default_pin: EnginePin = EnginePin(version="custom")
+    default_pin: EnginePin = field(default_factory=lambda: EnginePin(version="custom"))
 
     def review(self, request: Request) -> tuple[Diagnostic, ...]:
         """Missing requirements or command, unknown placeholders, and keys that would have no effect."""
@@ -205,6 +206,7 @@ def _launch(request: Request, assignment: Assignment, hosts: Mapping[str, Host],
         group_restart=len(assignment.seats) > 1,
         memory_bytes=part.host.total,
         model_dir=host.model_dir,
+        files=model_files(request.facts, host.model_dir, model.source) if request.facts and model.source else (),
     )
 
 
@@ -242,12 +244,17 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def _model_path(request: Request, host: Host) -> str:
-    source = request.model.source
+    """The path that the source names: a file where it names one, else the folder of the repository."""
+    source, facts = request.model.source, request.facts
     if source is None:
         return ""
     if source.kind == "file":
-        return source.path or ""
-    return f"{host.model_dir}/{source.repository}"
+        return source.path or source.text.removeprefix("file://")
+    if facts is None:
+        return f"{host.model_dir}/{source.kind}/{source.repository}/{source.revision or 'main'}"
+    folder = model_folder(facts, host.model_dir, source)
+    names_a_file = facts.gguf is not None or source.path is not None
+    return file_path(folder, facts.files[0].path) if names_a_file and facts.files else folder
 
 
 def _program(word: str, model: str, request: Request, host: Host) -> str:
@@ -262,6 +269,3 @@ def _program(word: str, model: str, request: Request, host: Host) -> str:
         if folder is not None and folder.path is not None:
             return f"{folder.path.rstrip('/')}/{word}"
     return f"{DEFAULT_PROGRAM_FOLDER}/{word}"
-
-
-BACKEND = Custom()

@@ -33,7 +33,10 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordChange:
-    """A flag or an environment variable; values in the order of the command line. None: not given, (): given without a value."""
+    """A flag or an environment variable, with its values in the order of the command line.
+
+    None: not given; (): given without a value.
+    """
 
     name: str
     before: tuple[str, ...] | None

@@ -118,9 +118,8 @@ def _instance_lines(one: InstanceDiff) -> list[str]:
         need = sum(memory.total for memory in found if memory is not None)
         amount = f", {size(need)} of GPU memory" if need else ""
         amount += "".join(f", port {field.after}" for field in one.fields if field.field == "port" and field.after)
-        return [
-            f"  {SIGNS[one.change]} {one.name}  {'on' if one.change == 'added' else 'was on'} {seats_text(seats)}{amount}"
-        ]
+        where = f"{'on' if one.change == 'added' else 'was on'} {seats_text(seats)}{amount}"
+        return [f"  {SIGNS[one.change]} {one.name}  {where}"]
     words = "restarts" if one.restart else "keeps running"
     lines = [f"  ~ {one.name}  {seats_text(one.after)}  {words}"]
     rows: list[tuple[str, str]] = []

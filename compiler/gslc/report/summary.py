@@ -16,7 +16,7 @@ def plan_summary(plan: Plan) -> str:
     lines = [headline(plan)]
     if plan.instances:
         rows = [_HEAD, *(_row(instance) for instance in plan.instances)]
-        lines += ["", *table([row for row in rows], right=_RIGHT), ""]
+        lines += ["", *table(rows, right=_RIGHT), ""]
     for replica in plan.unplaced:
         lines.append(f"no place: {replica.model}-{replica.replica} ({replica.code}, see `gslc explain {replica.code}`)")
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -45,7 +46,7 @@ def listed(names: list[str], limit: int = 12) -> str:
     return f"{', '.join(names[:limit])} and {len(names) - limit:,} more"
 
 
-def table(rows: list[tuple[str, ...]], right: frozenset[int] = frozenset(), indent: str = "") -> list[str]:
+def table(rows: Sequence[tuple[str, ...]], right: frozenset[int] = frozenset(), indent: str = "") -> list[str]:
     """Rows in aligned columns two blanks apart; columns in `right` are aligned to the right. Nothing trails a line."""
     if not rows:
         return []

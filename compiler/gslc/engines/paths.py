@@ -11,11 +11,13 @@ from gslc.ir.plan import ModelFile
 TOKEN_VARIABLES = {"hf": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
 
 
-def model_folder(facts: ModelFacts, model_dir: str, source: Source) -> str:
+def model_folder(facts: ModelFacts, model_dir: str, source: Source | None = None) -> str:
     """The folder of the model's repository on a host: <model_dir>/<kind>/<owner>/<name>/<revision>.
 
-    A file:// source is used where it lies: its folder (or itself, where it names a folder of files).
+    A file:// source is used where it lies: its folder (or itself, where it names a folder of files). Without `source`
+    the text that the facts were resolved from is read.
     """
+    source = source or source_of(facts.source)
     if source.kind == "file":
         path = source.path or source.text.removeprefix("file://")
         names_a_file = any(path.endswith("/" + file.path.rsplit("/", 1)[-1]) for file in facts.files)
@@ -38,8 +40,9 @@ def download_url(facts: ModelFacts, source: Source, path: str) -> str | None:
     return None
 
 
-def model_files(facts: ModelFacts, model_dir: str, source: Source) -> tuple[ModelFile, ...]:
+def model_files(facts: ModelFacts, model_dir: str, source: Source | None = None) -> tuple[ModelFile, ...]:
     """The files that a launch needs, in the engine's order, each with its place on the host and its address."""
+    source = source or source_of(facts.source)
     folder = model_folder(facts, model_dir, source)
     return tuple(
         ModelFile(
@@ -51,3 +54,15 @@ def model_files(facts: ModelFacts, model_dir: str, source: Source) -> tuple[Mode
         )
         for file in facts.files
     )
+
+
+def source_of(text: str) -> Source:
+    """The kind and repository of a source text: what is needed to find its folder."""
+    scheme, _, rest = text.partition("://")
+    if scheme == "file":
+        return Source(kind="file", text=text, path=rest)
+    name = rest.partition("@")[0]
+    if scheme == "ollama":
+        return Source(kind="ollama", text=text, repository=name.partition(":")[0])
+    repository = "/".join(name.partition(":")[0].split("/")[:2])
+    return Source(kind="modelscope" if scheme == "modelscope" else "hf", text=text, repository=repository)

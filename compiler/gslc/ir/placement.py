@@ -100,9 +100,20 @@ class Elastic(Protocol):
     Both methods are pure: same arguments, same answer.
     """
 
-    rank: int
-    spans_hosts: bool
-    label: str
+    @property
+    def rank(self) -> int:
+        """Its place in the order of choices."""
+        ...
+
+    @property
+    def spans_hosts(self) -> bool:
+        """True when one replica lies on several hosts."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The way in words."""
+        ...
 
     def fit(self, hosts: tuple[FreeHost, ...]) -> Choice | None:
         """The best choice on these hosts (leader first; one host unless spans_hosts), or None. parts[i] lies on hosts[i]."""

@@ -9,11 +9,43 @@ from gslc.ir.facts import GgufFacts, HyperValue, TensorGroup
 
 # src/llama-arch.cpp, llm_arch_is_recurrent and llm_arch_is_hybrid
 RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
-HYBRID = frozenset({"jamba", "falcon-h1", "plamo2", "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe",
-                    "qwen3next", "kimi-linear", "qwen35", "qwen35moe", "minimax-01", "bailingmoe3"})  # fmt: skip
+HYBRID = frozenset(
+    {
+        "jamba",
+        "falcon-h1",
+        "plamo2",
+        "granitehybrid",
+        "lfm2",
+        "lfm2moe",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "qwen3next",
+        "kimi-linear",
+        "qwen35",
+        "qwen35moe",
+        "minimax-01",
+        "bailingmoe3",
+    }
+)
 # src/llama-model.cpp, create_memory: no cache at all
-CACHELESS = frozenset({"bert", "jina-bert-v2", "jina-bert-v3", "nomic-bert", "nomic-bert-moe", "neo-bert", "eurobert",
-                       "wavtokenizer-dec", "modern-bert", "gemma-embedding", "dream", "llada", "llada-moe", "rnd1"})  # fmt: skip
+CACHELESS = frozenset(
+    {
+        "bert",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "neo-bert",
+        "eurobert",
+        "wavtokenizer-dec",
+        "modern-bert",
+        "gemma-embedding",
+        "dream",
+        "llada",
+        "llada-moe",
+        "rnd1",
+    }
+)
 INTERVAL_RECURRENT = frozenset({"qwen3next", "qwen35", "qwen35moe", "minimax-01"})
 
 

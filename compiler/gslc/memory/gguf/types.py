@@ -2,43 +2,9 @@
 
 from __future__ import annotations
 
-# (elements per block, bytes per block): ggml/src/ggml.c `type_traits` and ggml-common.h, ggml 0.25-0.27.
-BLOCKS: dict[str, tuple[int, int]] = {
-    "F32": (1, 4),
-    "F16": (1, 2),
-    "BF16": (1, 2),
-    "F64": (1, 8),
-    "I8": (1, 1),
-    "I16": (1, 2),
-    "I32": (1, 4),
-    "I64": (1, 8),
-    "Q1_0": (128, 18),
-    "Q4_0": (32, 18),
-    "Q4_1": (32, 20),
-    "Q5_0": (32, 22),
-    "Q5_1": (32, 24),
-    "Q8_0": (32, 34),
-    "Q8_1": (32, 40),
-    "Q2_K": (256, 84),
-    "Q3_K": (256, 110),
-    "Q4_K": (256, 144),
-    "Q5_K": (256, 176),
-    "Q6_K": (256, 210),
-    "Q8_K": (256, 292),
-    "IQ1_S": (256, 50),
-    "IQ1_M": (256, 56),
-    "IQ2_XXS": (256, 66),
-    "IQ2_XS": (256, 74),
-    "IQ2_S": (256, 82),
-    "IQ3_XXS": (256, 98),
-    "IQ3_S": (256, 110),
-    "IQ4_NL": (32, 18),
-    "IQ4_XS": (256, 136),
-    "TQ1_0": (256, 54),
-    "TQ2_0": (256, 66),
-    "MXFP4": (32, 17),
-    "NVFP4": (64, 36),
-}
+from gslc.ir.tensor_types import GGML_TYPES
+
+BLOCKS = {name: (kind.block_elements, kind.block_bytes) for name, kind in GGML_TYPES.items()}
 UNKNOWN_TYPE = (1, 4)  # no type of ggml is wider per element than F32, F64 and I64 apart: an upper bound
 
 

@@ -13,7 +13,9 @@ from gslc.memory.gguf.types import pad, row_bytes, tensor_bytes
 
 # src/llama-arch.cpp, LLM_TENSOR_LAYER_INPUT: these never leave the host, whatever -ngl says.
 INPUT_TENSORS = ("token_embd.weight", "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight")
-INPUT_PREFIXES = ("token_embd_norm.", "per_layer_model_proj", "per_layer_proj_norm", "masked_embd_")
+INPUT_PREFIXES = ("masked_embd_",)
+# LLM_TENSOR_LAYER_REPEATING without a block in the name: loaded with the first block
+FIRST_BLOCK_PREFIXES = ("token_embd_norm.", "per_layer_model_proj", "per_layer_proj_norm")
 ROPE_TENSORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 # src/llama-arch.cpp, op of the tensor is not MUL_MAT(_ID): never repacked
 NOT_MATRICES = re.compile(r"(ssm_conv1d|ssm_a|ssm_d|shortconv\.conv|attn_sinks|time_mix_|_norm|token_|position_)")
@@ -99,17 +101,19 @@ def plan_weights(
 
 
 def file_order(shape: ModelShape) -> list[tuple[str, int | None, TensorGroup]]:
-    """Every tensor in the order in which converters write the file: before the blocks, block by block, after them."""
-    groups = shape.facts.tensors
-    first_block = next((i for i, group in enumerate(groups) if group.blocks), len(groups))
-    ordered: list[tuple[str, int | None, TensorGroup]] = [(g.name, None, g) for g in groups[:first_block]]
-    inside = [
-        (block, position, group) for position, group in enumerate(groups) if group.blocks for block in group.blocks
+    """Every tensor in the order that makes the mapped part of the file largest among the orders in use.
+
+    The lock keeps no offsets. Files differ in where the output head lies (before or behind the blocks); the input
+    tensors come first here, then what lies outside the blocks, then block by block.
+    """
+    outside = sorted(
+        (g for g in shape.facts.tensors if not g.blocks), key=lambda g: (g.name not in INPUT_TENSORS, g.name)
+    )
+    inside = [(block, group.name, group) for group in shape.facts.tensors for block in group.blocks]
+    inside.sort(key=lambda row: (row[0], row[1]))
+    return [(group.name, None, group) for group in outside] + [
+        (name.replace("{}", str(block), 1), block, group) for block, name, group in inside
     ]
-    for block, _, group in sorted(inside, key=lambda row: (row[0], row[1])):
-        ordered.append((group.name.replace("{}", str(block), 1), block, group))
-    ordered += [(group.name, None, group) for group in groups[first_block:] if not group.blocks]
-    return ordered
 
 
 def _device_of(
@@ -129,7 +133,7 @@ def _device_of(
             return HOST
         if name.startswith(("v.", "mm.", "a.")):
             return None
-        base = layers[-1]
+        base = layers[0] if name.startswith(FIRST_BLOCK_PREFIXES) else layers[-1]
     else:
         if block >= shape.trunk and shape.nextn:
             return None  # next-token blocks are loaded for speculative decoding only

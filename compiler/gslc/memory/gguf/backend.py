@@ -1,0 +1,127 @@
+"""What the two GGUF backends share: a request seen through an engine's profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gslc.engines.llama_profile import EngineProfile, Product, profile_of
+from gslc.ir.diagnostic import Diagnostic
+from gslc.ir.facts import GgufFacts, ModelFacts
+from gslc.ir.inputs import EnginePin
+from gslc.ir.placement import HostClass, Request
+from gslc.memory.gguf.offload import Planner
+from gslc.memory.gguf.options import Ways
+from gslc.memory.gguf.overhead import overhead_of
+from gslc.memory.gguf.projector import projector_bytes
+from gslc.memory.gguf.request import Resolved, resolve
+from gslc.memory.gguf.review import diagnose, doubt_message, version_note
+from gslc.memory.gguf.shape import ModelShape
+
+EMPTY = GgufFacts(
+    architecture="", hyper={}, vocabulary_size=0, tensors=(), header_sha256="", header_bytes=0, file_bytes=0
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """A request read for one engine build: its facts, shape, settings and image."""
+
+    facts: ModelFacts
+    shape: ModelShape
+    profile: EngineProfile
+    resolved: Resolved
+    image: str | None
+    version_known: bool
+
+    @staticmethod
+    def of(request: Request, product: Product, pin: EnginePin) -> RequestView:
+        """The view of a request whose facts are known; an unreadable version is planned like the newest build."""
+        facts = request.facts
+        if facts is None:
+            raise ValueError(f"{request.model.name}: a GGUF backend is asked before the facts are known")
+        found = profile_of(product, pin.version)
+        profile = found or profile_of(product, None)
+        assert profile is not None  # the default version always has a profile
+        shape = ModelShape(facts.gguf or EMPTY)
+        return RequestView(
+            facts=facts,
+            shape=shape,
+            profile=profile,
+            resolved=resolve(request.model, facts, shape, profile),
+            image=request.model.image or pin.image,
+            version_known=found is not None,
+        )
+
+
+def ways_of(request: Request, view: RequestView, host_class: HostClass) -> Ways:
+    """The planner of a request on hosts of one class."""
+    vendors = sorted({kind.vendor for kind in host_class.gpu_kinds})
+    projector = view.facts.projector
+    return Ways(
+        planner=Planner(
+            shape=view.shape,
+            settings=view.resolved.settings,
+            profile=view.profile,
+            host_arch=host_class.arch,
+            first_device_bytes=projector_bytes(projector) if projector is not None else 0,
+        ),
+        resolved=view.resolved,
+        name=request.model.name,
+        exclusive=request.model.exclusive_gpus,
+        basis_of_vendor={vendor: overhead_of(vendor).basis for vendor in vendors},
+    )
+
+
+def review_request(request: Request, view: RequestView) -> tuple[Diagnostic, ...]:
+    """What is wrong with the model's own settings for this engine, and what is only bounded."""
+    places, model = request.cluster.places, request.model
+    product = view.profile.product
+    found: list[Diagnostic] = []
+    if view.facts.gguf is None:
+        return (
+            Diagnostic(
+                code="GS311",
+                message=f"model {model.name}: {product} runs GGUF files, and {view.facts.source} has none",
+                place=places.at("models", model.name, "backend"),
+                help="remove the key backend, or name a GGUF repository",
+            ),
+        )
+    engine = places.at("engines", product, "version")
+    if not view.version_known:
+        found.append(
+            Diagnostic(
+                code="GS312",
+                message=f"{product} has no version of that form: give a build like b11669"
+                if product == "llama.cpp"
+                else "llama-box has no version of that form: give one like v0.0.171",
+                place=engine,
+                help="write the version as the engine prints it",
+            )
+        )
+    if note := version_note(view.profile):
+        found.append(
+            Diagnostic(code="GS313", severity="note", message=note, place=engine, help="check `gslc estimate` on it")
+        )
+    if model.requirements:
+        return tuple(found)
+    if doubt := doubt_message(view.shape):
+        found.append(
+            Diagnostic(
+                code="GS310",
+                severity="warning",
+                message=f"model {model.name}: {doubt}",
+                place=places.at("models", model.name, "source"),
+                help="measure it once and state the memory with the key requirements",
+            )
+        )
+    for name, _ in model.env:
+        if name.startswith("LLAMA_ARG_"):
+            found.append(
+                Diagnostic(
+                    code="GS316",
+                    message=f"model {model.name}: {name} would change the engine's settings behind the plan",
+                    place=places.at("models", model.name, "env", name),
+                    help="give the flag in args",
+                )
+            )
+    return (*found, *diagnose(request, view.resolved))

@@ -1,0 +1,250 @@
+"""A model's keys and arguments as engine settings, with everything that contradicts itself or the engine's rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from gslc.engines.llama_args import ArgProblem, ParsedArgs, parse_args
+from gslc.engines.llama_profile import EngineProfile
+from gslc.engines.llama_settings import KV_CACHE_TYPES, GpuLayers, LlamaSettings
+from gslc.ir.facts import ModelFacts
+from gslc.ir.inputs import Model
+from gslc.memory.gguf.shape import ModelShape
+from gslc.memory.gguf.types import block_elements, is_quantized
+
+T = TypeVar("T")
+
+DEFAULT_CONTEXT = 8192  # contract section 2: min(8192, the model's maximum)
+SLOT_STEP = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyProblem:
+    """What is wrong with one of the model's keys."""
+
+    code: str
+    key: str
+    message: str
+    help: str | None = None
+    severity: str = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The settings that the engine will be given, in full, and what is wrong with the request.
+
+    context and parallel: tokens of one request, and how many at a time. layers_pinned: -ngl is the user's own.
+    """
+
+    settings: LlamaSettings
+    parsed: ParsedArgs
+    context: int
+    parallel: int
+    layers_pinned: bool
+    problems: tuple[ArgProblem | KeyProblem, ...]
+
+
+def resolve(model: Model, facts: ModelFacts, shape: ModelShape, profile: EngineProfile) -> Resolved:
+    """Keys and `args` joined: context, slots, cache types, layers, split, and the flags that the model's kind needs."""
+    parsed = parse_args(model.args, profile)
+    given = parsed.settings
+    problems: list[ArgProblem | KeyProblem] = list(parsed.problems)
+    parallel = _agreed(model.parallel, given.parallel, "parallel", "-np", parsed, problems) or 1
+    context = _context(model, given, parallel, shape, parsed, problems)
+    cache_type = model.kv_cache_type
+    if cache_type is not None and cache_type not in KV_CACHE_TYPES:
+        problems.append(
+            KeyProblem(
+                code="GS304",
+                key="kv_cache_type",
+                message=f"{profile.product} has no KV cache type {cache_type}",
+                help=f"use one of {', '.join(KV_CACHE_TYPES)}",
+            )
+        )
+        cache_type = None
+    key_type = _agreed(cache_type, given.key_type, "kv_cache_type", "-ctk", parsed, problems) or "f16"
+    value_type = _agreed(cache_type, given.value_type, "kv_cache_type", "-ctv", parsed, problems) or "f16"
+    gpu_layers: GpuLayers | None = _agreed(model.gpu_layers, given.gpu_layers, "gpu_layers", "-ngl", parsed, problems)
+    split = tuple(float(part) for part in model.tensor_split) if model.tensor_split is not None else None
+    split = _agreed(split, given.tensor_split, "tensor_split", "-ts", parsed, problems)
+    settings = replace(
+        given,
+        context_tokens=context * parallel,
+        parallel=parallel,
+        unified=bool(given.unified),
+        key_type=key_type,
+        value_type=value_type,
+        gpu_layers=gpu_layers,
+        tensor_split=split,
+        embedding=given.embedding or facts.kind in ("embedding", "reranker"),
+        rerank=given.rerank or facts.kind == "reranker",
+        cache_ram_mib=given.cache_ram_mib or 0,
+        flash=given.flash or ("auto" if profile.flash_takes_value else given.flash),
+    )
+    if facts.kind in ("embedding", "reranker"):
+        settings = _whole_request_batches(settings, parsed, context)
+    problems.extend(_engine_rules(settings, shape, parsed, profile))
+    pinned = isinstance(gpu_layers, int)
+    return Resolved(
+        settings=settings,
+        parsed=parsed,
+        context=context,
+        parallel=parallel,
+        layers_pinned=pinned,
+        problems=tuple(problems),
+    )
+
+
+def _whole_request_batches(settings: LlamaSettings, parsed: ParsedArgs, context: int) -> LlamaSettings:
+    """A request that is embedded must fit one ubatch (server.cpp: n_batch is cut to n_ubatch; llama.cpp 12836)."""
+    ubatch = settings.ubatch if "-ub" in parsed.given else max(settings.ubatch, context)
+    batch = settings.batch if "-b" in parsed.given else max(ubatch, context)
+    return replace(settings, ubatch=min(ubatch, batch), batch=batch)
+
+
+def _agreed(
+    key_value: T | None,
+    arg_value: T | None,
+    key: str,
+    flag: str,
+    parsed: ParsedArgs,
+    problems: list[ArgProblem | KeyProblem],
+) -> T | None:
+    """The value of a setting that may be given as a key and in `args`; two different values are an error."""
+    if flag not in parsed.given:
+        return key_value if key_value is not None else None
+    if key_value is not None and key_value != arg_value:
+        problems.append(
+            ArgProblem(
+                code="GS306",
+                index=parsed.index_of(flag) or 0,
+                message=f"{flag} {_words(arg_value)} contradicts the key {key}: {_words(key_value)}",
+                help=f"keep the key {key} and remove {flag} from args",
+            )
+        )
+    return arg_value
+
+
+def _words(value: object) -> str:
+    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+
+
+def _context(
+    model: Model,
+    given: LlamaSettings,
+    parallel: int,
+    shape: ModelShape,
+    parsed: ParsedArgs,
+    problems: list[ArgProblem | KeyProblem],
+) -> int:
+    """Tokens of one request: the key, or the engine's total of -c shared among the slots."""
+    trained = shape.integer("context_length")
+    if "-c" in parsed.given and given.context_tokens:
+        share = given.context_tokens if given.unified else max(1, given.context_tokens // parallel)
+        if model.context is not None and model.context * parallel != given.context_tokens:
+            problems.append(
+                ArgProblem(
+                    code="GS306",
+                    index=parsed.index_of("-c") or 0,
+                    message=f"-c {given.context_tokens} is the total; the keys say {model.context} x {parallel} = "
+                    f"{model.context * parallel}",
+                    help="keep the key context and remove -c from args",
+                )
+            )
+        return share if not given.unified else max(1, given.context_tokens // parallel)
+    if model.context is not None:
+        if trained and model.context > trained:
+            problems.append(
+                KeyProblem(
+                    code="GS314",
+                    key="context",
+                    severity="warning",
+                    message=f"context {model.context} is longer than the {trained} tokens the model was trained for",
+                    help=f"set context: {trained} or less, or give --rope-scaling in args",
+                )
+            )
+        return model.context
+    return min(DEFAULT_CONTEXT, trained) if trained else DEFAULT_CONTEXT
+
+
+def _engine_rules(
+    settings: LlamaSettings, shape: ModelShape, parsed: ParsedArgs, profile: EngineProfile
+) -> list[ArgProblem | KeyProblem]:
+    """What the engine refuses at start, whatever the devices are."""
+    found: list[ArgProblem | KeyProblem] = []
+    flash = settings.flash or ("auto" if profile.flash_default else "off")
+    if is_quantized(settings.value_type) and flash == "off":
+        found.append(
+            _where(
+                parsed,
+                ("-ctv", "-fa"),
+                "kv_cache_type",
+                "GS308",
+                f"a V cache of type {settings.value_type} needs flash attention, which is off",
+                f"add {'-fa on' if profile.flash_takes_value else '-fa'} to args",
+            )
+        )
+    if shape.blocks:
+        for flag, kind, type_name in (("-ctk", "key", settings.key_type), ("-ctv", "value", settings.value_type)):
+            width = _misfit(shape, kind, type_name)
+            if width:
+                found.append(
+                    _where(
+                        parsed,
+                        (flag,),
+                        "kv_cache_type",
+                        "GS309",
+                        f"{flag} {type_name}: its blocks of {block_elements(type_name)} do not divide the {kind} head "
+                        f"of {width}",
+                        "use f16 or q8_0" if width % 32 == 0 else "use f16",
+                    )
+                )
+    if settings.split_mode in ("row", "tensor"):
+        found.append(
+            _where(
+                parsed,
+                ("-sm",),
+                "args",
+                "GS317",
+                f"-sm {settings.split_mode} is not planned: the engine's memory then follows other rules",
+                "use -sm layer, or state the measured memory with the key requirements",
+            )
+        )
+    layers = shape.blocks + 1
+    if (
+        isinstance(settings.gpu_layers, int)
+        and "gpu_layers"
+        and settings.gpu_layers > layers
+        and "-ngl" not in parsed.given
+    ):
+        found.append(
+            KeyProblem(
+                code="GS315",
+                key="gpu_layers",
+                message=f"gpu_layers {settings.gpu_layers}: the model has {layers} layers with the output layer",
+                help=f"use {layers} or less",
+            )
+        )
+    return found
+
+
+def _misfit(shape: ModelShape, kind: str, type_name: str) -> int:
+    """The head width that the type's blocks do not divide, 0 where all do (llama_context: n_embd_head % blck_size)."""
+    step = block_elements(type_name)
+    for block in range(shape.blocks):
+        if shape.attends[block]:
+            width = shape.key_head(block) if kind == "key" else shape.value_head(block)
+            if width % step:
+                return width
+    return 0
+
+
+def _where(
+    parsed: ParsedArgs, flags: tuple[str, ...], key: str, code: str, message: str, advice: str
+) -> ArgProblem | KeyProblem:
+    """A problem at the argument that was given, else at the key."""
+    index = parsed.index_of(*flags)
+    if index is not None:
+        return ArgProblem(code=code, index=index, message=message, help=advice)
+    return KeyProblem(code=code, key=key, message=message, help=advice)

@@ -73,7 +73,7 @@ class VoxBox:
     def options(self, request: Request, host_class: HostClass) -> Options:
         """One NVIDIA card if there is one, else the CPU, which needs no switch."""
         if request.model.requirements:
-            return stated_options(request.model)
+            return stated_options(request.model, host_class)
         speech = speech_of(request.facts)
         if speech is None:
             return Options()

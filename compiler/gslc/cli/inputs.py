@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 
-from gslc.cli.session import OUT_OF_DATE, OUTSIDE_FAILED, Session
+from gslc.cli.session import INPUT_ERROR, OUT_OF_DATE, OUTSIDE_FAILED, Session
 from gslc.contracts import Registry
 from gslc.documents.lock import LOCK_INTEGRITY_CODES, read_lock
 from gslc.edges.files import read_input
-from gslc.edges.gpu_table import load_gpu_table
-from gslc.edges.includes import FileReader
+from gslc.edges.gpu_table import RESOURCE, load_gpu_table
+from gslc.edges.includes import ClusterFiles
 from gslc.edges.resources import resource_text
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.include import load_documents
-from gslc.frontend.source import Document
-from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
+from gslc.ir.diagnostic import Diagnostic, Place, has_errors
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock
 from gslc.registry import default_registry
@@ -49,23 +47,17 @@ def paths_of(cluster: str, output: str | None, lock_file: str | None) -> Paths:
 
 
 def read_cluster_file(session: Session, paths: Paths) -> Cluster:
-    """The cluster; ends the run with status 1 or 4 where it can't be read."""
-    reader = FileReader(root=paths.folder)
-    name = "<stdin>" if paths.cluster == STDIN else paths.cluster
-    text: Outcome[bytes] = Outcome(value=sys.stdin.buffer.read()) if paths.cluster == STDIN else read_input(paths.cluster)
-    session.add(text.diagnostics)
-    if text.value is None:
-        session.finish(OUTSIDE_FAILED)
-    documents: Outcome[tuple[Document, ...]] = load_documents(name, text.value, reader)
-    session.sources.update(reader.sources)
-    session.sources[name] = text.value.decode("utf-8", "replace")
+    """The cluster; ends the run with status 1, or 4 where the file itself can't be read."""
+    reader = ClusterFiles(main=paths.cluster)
+    documents = load_documents(reader.name, reader)
+    session.sources.update({name: data.decode("utf-8", "replace") for name, data in reader.sources.items()})
     session.add(documents.diagnostics)
     if documents.value is None:
-        session.finish(1)
-    outcome = read_cluster(documents.value, load_gpu_table(resource_text))
+        session.finish(INPUT_ERROR if reader.sources else OUTSIDE_FAILED)
+    outcome = read_cluster(documents.value, load_gpu_table(resource_text(RESOURCE)))
     session.add(outcome.diagnostics)
     if outcome.value is None or has_errors(outcome.diagnostics):
-        session.finish(1)
+        session.finish(INPUT_ERROR)
     session.lap("read")
     return outcome.value
 

@@ -18,6 +18,11 @@ CODES: CodeTable = {
         meaning="An input file is larger than any cluster file has reason to be.",
         remedy="Split it, and join the parts with include.",
     ),
+    "GS863": CodeEntry(
+        title="an include leads out of the folder",
+        meaning="Includes stay below the folder of the cluster file, links too, so that a repository can't read what is beside it.",
+        remedy="Copy the file into the folder.",
+    ),
     "GS870": CodeEntry(
         title="a file can't be written",
         meaning="The operating system refused to write the lock or the output. What was there before is whole, or the next build finishes it.",

@@ -1,5 +1,62 @@
-"""Diagnostic codes of this room."""
+"""Diagnostic codes of the targets: what systemd, compose and Nomad can't do for a plan."""
 
-from gslc.ir.diagnostic import CodeTable
+from gslc.ir.diagnostic import CodeEntry, CodeTable
 
-CODES: CodeTable = {}
+CODES: CodeTable = {
+    "GS650": CodeEntry(
+        title="one job over several targets",
+        meaning="A replica spans hosts of different targets, or a model that Nomad runs (one job a model) also has replicas "
+        "on hosts of another target. No supervisor could start, stop and restart the whole of it.",
+        remedy="Give the hosts of the model one target, or choose hosts of one target with host_selector.",
+    ),
+    "GS651": CodeEntry(
+        title="no program to start",
+        meaning="systemd and Nomad's raw_exec driver start a program by its absolute path on the host, and the plan has none.",
+        remedy="Give the model a command, or the engine a path under engines (of the cluster or of the host).",
+    ),
+    "GS652": CodeEntry(
+        title="no container image",
+        meaning="The engine has no image for this host's processor and cards, and none was given.",
+        remedy="Name one in the model's image or in engines.<engine>.image, or run the host with systemd.",
+    ),
+    "GS653": CodeEntry(
+        title="the image has no RPC",
+        meaning="llama.cpp's official images are built without GGML_RPC and hold no RPC server, so a replica that spans "
+        "hosts can't start from them.",
+        remedy="Build an image with -DGGML_RPC=ON and name it in engines.llama.cpp.image, run the hosts with systemd, or "
+        "drop distributed.",
+    ),
+    "GS654": CodeEntry(
+        title="Nomad would replace a part of the text",
+        meaning="Nomad's client replaces ${name} in arguments and variables at run time and knows no escape for it.",
+        remedy="Write the argument or variable without ${name}.",
+    ),
+    "GS655": CodeEntry(
+        title="a character that no process can be given",
+        meaning="An argument, variable, path or name holds a NUL, a lone surrogate, or a control character where the "
+        "target's files know no way to write it.",
+        remedy="Remove the character.",
+    ),
+    "GS656": CodeEntry(
+        title="Nomad does not count these cards",
+        meaning="Nomad's device block takes a card for one job alone and wants its UUID; where cards are shared or the "
+        "inventory has no UUIDs, gslc names the cards by environment variables instead, and Nomad may give the same cards to jobs "
+        "of other people. All GPU tasks of one node use one of the two ways.",
+        remedy="Keep jobs that gslc did not write off the node, or set exclusive_gpus and the uuid of each card.",
+    ),
+    "GS657": CodeEntry(
+        title="the cards can't be given to a container",
+        meaning="Containers can be given NVIDIA, AMD, Intel and Ascend cards on Linux; the others have no way into one.",
+        remedy="Run the host with systemd, or with nomad and nomad_driver raw_exec.",
+    ),
+    "GS658": CodeEntry(
+        title="the driver can't run on this host",
+        meaning="Nomad's docker driver starts Linux containers; macOS and Windows hosts run programs by raw_exec.",
+        remedy="Set nomad_driver: raw_exec on the host.",
+    ),
+    "GS659": CodeEntry(
+        title="a leader that its followers can't reach",
+        meaning="A replica spans hosts, and one of its parts listens on its own host alone.",
+        remedy="Give the host an address, or a listen address that the other hosts reach.",
+    ),
+}

@@ -1,0 +1,39 @@
+"""Where a launch can be asked whether it is up: from its own host, and from another one."""
+
+from __future__ import annotations
+
+from gslc.ir.plan import Instance, Launch, Shard
+
+ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def socket_address(address: str, port: int) -> str:
+    """`address:port`, with the brackets that an IPv6 address wants."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def local_address(launch: Launch) -> str:
+    """The address under which a process of the same host reaches the launch."""
+    return "127.0.0.1" if launch.listen in ANY_ADDRESS else launch.listen
+
+
+def remote_address(shard: Shard) -> str | None:
+    """The address under which another host reaches the shard; None where it listens to its own host alone."""
+    address = shard.address if shard.launch.listen in ANY_ADDRESS else shard.launch.listen
+    return None if not address or address.startswith(_LOOPBACK) else address
+
+
+def probe(launch: Launch, address: str) -> str | None:
+    """What `gslc_host.py wait` polls for: the health page, else the open port; None where the launch opens none."""
+    if not launch.port:
+        return None
+    if launch.health_path:
+        return f"http://{socket_address(address, launch.port)}{launch.health_path}"
+    # a headless worker has a port of its own in the plan only where it listens on it
+    return f"tcp://{socket_address(address, launch.port)}" if launch.role != "worker" else None
+
+
+def shards_by_name(instance: Instance) -> dict[str, Shard]:
+    """The shards of an instance by the name of their launch."""
+    return {shard.launch.name: shard for shard in instance.shards}

@@ -1,0 +1,71 @@
+"""Which model files a host must fetch, as lists that the host program reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gslc.ir.plan import Launch, ModelFile
+
+HOST_PROGRAM = "templates/host/gslc_host.py"  # fetches files, waits for ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """The files that one model needs on one host and that no earlier model of the host brings.
+
+    `needs` are the models whose lists bring the rest. With files () the model needs nothing but theirs.
+    """
+
+    model: str
+    model_dir: str
+    files: tuple[ModelFile, ...]
+    needs: tuple[str, ...] = ()
+
+    @property
+    def token(self) -> bool:
+        """True where the hub may ask for a token."""
+        return any(file.token for file in self.files if file.url)
+
+
+def fetches_of(launches: Iterable[tuple[str, Launch]]) -> dict[str, Fetch]:
+    """The fetches of one host by model, from (model, launch) pairs; a file that two models share is fetched by the first."""
+    owners: dict[str, str] = {}
+    wanted: dict[str, dict[str, ModelFile]] = {}
+    folders: dict[str, str] = {}
+    for model, launch in sorted(launches, key=lambda pair: (pair[0], pair[1].name)):
+        if launch.files:
+            folders.setdefault(model, launch.model_dir)
+        for file in launch.files:
+            wanted.setdefault(model, {}).setdefault(file.path, file)
+            owners.setdefault(file.path, model)
+    return {
+        model: Fetch(
+            model=model,
+            model_dir=folders[model],
+            files=tuple(file for path, file in sorted(files.items()) if owners[path] == model),
+            needs=tuple(sorted({owners[path] for path in files} - {model})),
+        )
+        for model, files in sorted(wanted.items())
+    }
+
+
+def fetch_json(fetch: Fetch) -> str:
+    """The list as the host program reads it."""
+    document = {
+        "version": 1,
+        "model": fetch.model,
+        "model_dir": fetch.model_dir,
+        "files": [
+            {
+                "path": file.path,
+                "size": file.size_bytes,
+                "sha256": file.sha256,
+                "url": file.url,
+                "token": file.token,
+            }
+            for file in fetch.files
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"

@@ -1,0 +1,180 @@
+"""What a target can't do for a plan, as diagnostics at the place in the cluster file where it can be mended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from gslc.ir.diagnostic import Diagnostic
+from gslc.ir.inputs import Cluster
+from gslc.ir.plan import Instance, Launch, Shard
+from gslc.targets.addresses import remote_address, shards_by_name
+from gslc.targets.quoting_hcl import client_reference
+
+# Images that are known to be built without GGML_RPC (llama.cpp's .devops Dockerfiles; none sets it).
+_WITHOUT_RPC = ("ghcr.io/ggml-org/llama.cpp:", "ghcr.io/ggerganov/llama.cpp:", "ghcr.io/ggml-org/llama.cpp@")
+_CONTAINER_VENDORS = ("nvidia", "amd", "intel", "ascend", "mthreads")
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
+_PATH_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def review_mixed_targets(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Replicas that span hosts of several targets."""
+    targets = {host.name: host.target for host in cluster.hosts}
+    for instance in instances:
+        for shard in instance.shards:
+            if targets[shard.host] == instance.target:
+                continue
+            yield Diagnostic(
+                code="GS650",
+                place=cluster.places.key("models", instance.model),
+                message=f"replica {instance.name} spans hosts of different targets: {instance.shards[0].host} is run by "
+                f"{instance.target}, {shard.host} by {targets[shard.host]}",
+                help="choose hosts of one target with host_selector",
+            )
+            break
+
+
+def review_program(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Launches whose program is missing or not absolute."""
+    for instance, shard in _shards(instances):
+        program = shard.launch.program
+        if program.startswith("/") or re.match(r"[A-Za-z]:[\\/]", program):
+            continue
+        found = f"is {program!r}, which is not an absolute path" if program else "is not given"
+        yield Diagnostic(
+            code="GS651",
+            place=cluster.places.key("models", instance.model),
+            message=f"the program that starts {shard.launch.name} on {shard.host} {found}",
+            help="give the model a command that starts with an absolute path, or set engines.<engine>.path",
+        )
+
+
+def review_image(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Launches in containers that have no image, an image without RPC, or cards that no container can be given."""
+    for instance, shard in _shards(instances):
+        launch = shard.launch
+        place = cluster.places.at("models", instance.model, "image")
+        if launch.image is None:
+            yield Diagnostic(
+                code="GS652",
+                place=place,
+                message=f"{instance.backend} {instance.engine_version} has no container image for {shard.host}, "
+                f"where {launch.name} is to run",
+                help=f"set models.{instance.model}.image, or run {shard.host} with target systemd",
+            )
+        elif _wants_rpc(instance) and launch.image.startswith(_WITHOUT_RPC):
+            yield Diagnostic(
+                code="GS653",
+                place=place,
+                message=f"{launch.name} spans hosts by RPC, which image {launch.image} is built without",
+                help="build an image with -DGGML_RPC=ON and name it in engines.llama.cpp.image, or use target systemd",
+            )
+        if launch.gpus and launch.vendor not in _CONTAINER_VENDORS:
+            yield Diagnostic(
+                code="GS657",
+                place=cluster.places.key("hosts", shard.host),
+                message=f"{launch.vendor or 'unknown'} cards of {shard.host} can't be given to a container, and "
+                f"{launch.name} is to run in one",
+                help=f"run {shard.host} with target systemd, or with target nomad and nomad_driver raw_exec",
+            )
+
+
+def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Parts that another host waits for, and that listen to their own host alone."""
+    for instance, shard in _shards(instances):
+        shards = shards_by_name(instance)
+        for name in shard.launch.after:
+            other = shards[name]
+            if other.host != shard.host and remote_address(other) is None:
+                yield Diagnostic(
+                    code="GS659",
+                    place=cluster.places.key("hosts", other.host),
+                    message=f"{shard.launch.name} on {shard.host} must reach {name} on {other.host}, "
+                    f"which listens on {other.launch.listen}",
+                    help=f"set hosts.{other.host}.address",
+                )
+
+
+def review_values(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Arguments and variables that no process can be given."""
+    yield from _review_texts(
+        instances,
+        cluster,
+        "GS655",
+        lambda text: f"U+{ord(found.group()):04X}" if (found := _UNSPEAKABLE.search(text)) else None,
+        "holds {found}, which no process can be given",
+        "remove the character",
+    )
+
+
+def review_systemd_values(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Values that no unit can hold; paths are stricter than arguments there."""
+    found = tuple(instances)
+    yield from review_values(found, cluster)
+    for instance, shard in _shards(found):
+        paths = (shard.launch.program, shard.launch.model_dir)
+        for path in paths:
+            if _PATH_CONTROL.search(path):
+                yield Diagnostic(
+                    code="GS655",
+                    place=cluster.places.key("models", instance.model),
+                    message=f"{path!r} can't be written into a unit as a path",
+                    help="use a path without control characters and backslashes",
+                )
+
+
+def review_client_references(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Arguments and variables in which Nomad's client would replace something."""
+    yield from _review_texts(
+        instances,
+        cluster,
+        "GS654",
+        client_reference,
+        "holds {found}, which Nomad's client would replace at run time",
+        "write it without ${{...}}; Nomad knows no escape for it",
+    )
+
+
+def _review_texts(  # noqa: PLR0913 - the parts of one sentence
+    instances: Iterable[Instance],
+    cluster: Cluster,
+    code: str,
+    find: Callable[[str], str | None],
+    message: str,
+    remedy: str,
+) -> Iterator[Diagnostic]:
+    for instance, shard in _shards(instances):
+        for what, path, text in _texts(instance, shard.launch):
+            found = find(text)
+            if found:
+                yield Diagnostic(
+                    code=code,
+                    place=cluster.places.at(*path),
+                    message=f"{what} of {shard.launch.name} {message.format(found=found)}",
+                    help=remedy.format(),
+                )
+                break
+
+
+def _texts(instance: Instance, launch: Launch) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+    """Everything that reaches a process as text: what it is, where it came from, and the text."""
+    model = ("models", instance.model)
+    for word in (launch.program, *launch.argv, *(launch.isolated_argv or ())):
+        yield f"argument {word!r}", (*model, "args"), word
+    for word in (*(launch.image_entrypoint or ()), launch.image or ""):
+        yield f"image word {word!r}", (*model, "image"), word
+    for name, value in launch.env:
+        yield f"variable {name}", (*model, "env", name), value
+    for file in launch.files:
+        yield f"file {file.path!r}", (*model, "source"), file.path
+
+
+def _wants_rpc(instance: Instance) -> bool:
+    return any(shard.role == "rpc" for shard in instance.shards)
+
+
+def _shards(instances: Iterable[Instance]) -> Iterator[tuple[Instance, Shard]]:
+    for instance in instances:
+        for shard in instance.shards:
+            yield instance, shard

@@ -120,7 +120,7 @@ def _decision_block(decisions: Iterable[Decision]) -> list[str]:
             subsequent_indent="    ",
         )
         if decision.evidence:
-            facts = ", ".join(f"{name} {_evidence(name, value)}" for name, value in decision.evidence)
+            facts = ", ".join(f"{name} {evidence_words(name, value)}" for name, value in decision.evidence)
             lines += textwrap.wrap(f"from {printable(facts)}", _WIDTH, initial_indent="    ", subsequent_indent="    ")
         rows = [(f"- {printable(one.what)}", printable(refusal_words(one))) for one in decision.rejected[:_REFUSALS]]
         if rows:
@@ -131,7 +131,8 @@ def _decision_block(decisions: Iterable[Decision]) -> list[str]:
     return lines
 
 
-def _evidence(name: str, value: Evidence) -> str:
+def evidence_words(name: str, value: Evidence) -> str:
+    """A value that was compared, in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

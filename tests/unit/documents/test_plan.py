@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import GIB, host, instance, plan, shard
+from sample_plans import GIB, host, instance, plan, shard
 
 from gslc.documents.json_reader import located, parse_json
 from gslc.documents.plan import plan_document, plan_json, plan_text, read_plan

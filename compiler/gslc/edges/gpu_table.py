@@ -64,7 +64,7 @@ _LEFT_OUT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuCard:
-    """One row of the table. Sizes in MiB; None where nobody read that figure. `printed_as`: the tool's name, if shared."""
+    """One row of the table. Sizes in MiB, None where nobody read them; `printed_as` is the tool's name, if shared."""
 
     name: str
     vendor: Vendor
@@ -110,7 +110,7 @@ def _less(total_mib: int, loss: tuple[int, int]) -> int:
 
 
 def shared_memory_bytes(share: Unified, host_memory_bytes: int) -> int:
-    """What the GPU may take of its host's memory: all (CUDA on Jetson and GB10), half (amdgpu's GTT), or Metal's limit."""
+    """What a GPU may take of its host's memory: all (CUDA on Jetson, GB10), half (amdgpu's GTT), or Metal's limit."""
     if share == "all":
         return host_memory_bytes
     if share == "half":
@@ -121,7 +121,7 @@ def shared_memory_bytes(share: Unified, host_memory_bytes: int) -> int:
 
 
 def normal_name(name: str) -> str:
-    """The name without case, spaces, punctuation and trade marks: `NVIDIA-GeForce-RTX-4090` is `nvidiageforcertx4090`."""
+    """The name without case, spaces, punctuation and trade marks: `NVIDIA-RTX-A4000` is `nvidiartxa4000`."""
     plain = name.casefold().replace("(r)", "").replace("(tm)", "")
     return "".join(character for character in plain if character.isalnum())
 
@@ -174,7 +174,7 @@ class GpuTable:
         return found.kind if found else None
 
     def on_host(self, name: str, host_memory_bytes: int) -> GpuKind | None:
-        """The card of that name in a host with so much memory: as `find`, with the share of a unified card filled in."""
+        """The card of that name in a host with so much memory: `find`, with the share of a unified card filled in."""
         found = self.card(name)
         if found is None:
             return None
@@ -182,13 +182,22 @@ class GpuTable:
             return found.kind
         return replace(found.kind, memory_bytes=shared_memory_bytes(found.unified, host_memory_bytes))
 
-    def variants(self, printed_name: str) -> tuple[GpuCard, ...]:
+    def variants(self, printed_name: str) -> tuple[GpuKind, ...]:
         """The cards that the vendor's tool prints under this one name, smallest first (RTX 4060 Ti: 8 and 16 GB)."""
         first = self.card(printed_name)
         if first is None:
             return ()
         same = self._by_printed.get(normal_name(first.printed_as or first.name), (first,))
-        return tuple(sorted(same, key=lambda card: (card.memory_mib, card.name)))
+        return tuple(card.kind for card in sorted(same, key=lambda card: (card.memory_mib, card.name)))
+
+    def shares_host_memory(self, name: str) -> bool:
+        """True for a card without memory of its own."""
+        found = self.card(name)
+        return found is not None and found.unified is not None
+
+    def usable_bytes(self, vendor: Vendor, reported_bytes: int) -> int:
+        """What a program gets of the total that the vendor's tool prints, by the rule for unmeasured cards."""
+        return _less(reported_bytes // MIB, REPORTED_LOSS[vendor]) * MIB
 
     def nearest(self, name: str, count: int = 3) -> list[str]:
         """Up to `count` names of the table that look most like `name`, best first."""

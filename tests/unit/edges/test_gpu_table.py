@@ -127,11 +127,11 @@ def test_a_figure_that_is_not_nominal_names_its_source() -> None:
 
 
 def test_two_sizes_under_one_printed_name_are_variants() -> None:
-    assert [card.name for card in TABLE.variants("NVIDIA GeForce RTX 4060 Ti")] == [
+    assert [kind.model for kind in TABLE.variants("NVIDIA GeForce RTX 4060 Ti")] == [
         "NVIDIA GeForce RTX 4060 Ti",
         "NVIDIA GeForce RTX 4060 Ti 16GB",
     ]
-    assert [card.name for card in TABLE.variants("L4")] == ["NVIDIA L4"]
+    assert [kind.model for kind in TABLE.variants("L4")] == ["NVIDIA L4"]
     assert TABLE.variants("no such card") == ()
 
 

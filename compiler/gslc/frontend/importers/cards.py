@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from gslc.frontend.importers.records import MIB, CardTable, Findings, ImportedCard, ProbedCard
 
-# A card of the table may have this much more than the table's (rounded down) figure before it counts as another card.
-# Nominal figures are up to 8 % below what a driver gives on small cards; rebuilt cards have twice the memory.
-MORE_TENTHS = 12
+# A card may have a fifth and this much more than the table's (rounded down) figure before it counts as another card:
+# nominal figures lie that far below what a driver gives on small cards; rebuilt cards have twice the memory.
+MORE_BYTES = 512 * MIB
 # Architectures with one compute capability, as `nvidia-smi -q` names them.
 SINGLE_CAPABILITY = {"Volta": (7, 0), "Turing": (7, 5), "Ada Lovelace": (8, 9), "Hopper": (9, 0)}
 
@@ -47,9 +47,11 @@ def imported_card(
         return _custom(card, usable)
     if usable is None:
         return ImportedCard(model=variants[0].model)
-    fitting = [kind for kind in variants if kind.memory_bytes <= usable]
+    # Without the driver's part only the total can be compared; the table's figure is what is left of such a total.
+    ceiling = usable if card.reserved_bytes is not None else card.reported_bytes or usable
+    fitting = [kind for kind in variants if kind.memory_bytes <= ceiling]
     best = fitting[-1] if fitting else None
-    if best is not None and usable * 10 <= best.memory_bytes * MORE_TENTHS:
+    if best is not None and usable <= best.memory_bytes * 6 // 5 + MORE_BYTES:
         return ImportedCard(model=best.model)
     if not quiet:
         other = "less" if best is None else "more"
@@ -61,7 +63,7 @@ def imported_card(
             "check ECC and MIG if you did not expect that",
         )
     capability = card.compute_capability or variants[0].compute_capability
-    return _custom(replace(card, compute_capability=capability), usable)
+    return _custom(replace(card, name=variants[0].model, compute_capability=capability), usable)
 
 
 def _usable_bytes(card: ProbedCard, table: CardTable) -> int | None:

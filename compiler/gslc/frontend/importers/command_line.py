@@ -205,6 +205,12 @@ def read_line(found: Findings, name: str, engine: Engine, words: Sequence[str]) 
         given = value if equals else rest.pop(0)
         if not take(found, line, spelled, given):
             line.args += [word] if equals else [word, given]
+        if spelled == "--served-model-name":
+            others = []
+            while rest and not rest[0].startswith("-"):
+                others.append(rest.pop(0))
+            if others:
+                found.say("GS161", f"{name} is served as {', '.join(others)} too; only the first name is carried over")
     _finish(line)
     return line
 

@@ -179,6 +179,8 @@ def _host_path(content: object, path: str) -> str | None:
 def _extra(found: Findings, line: Line, content: object, host: str | None, image: str, at: int) -> dict[str, Setting]:
     """What stands outside the command: port, replicas, devices, image."""
     extra: dict[str, Setting] = {}
+    if line.engine == "vllm" and line.source is not None and "served_name" not in line.settings:
+        extra["served_name"] = line.source  # what vLLM calls the model where nobody says; clients send it
     port = _published_port(content) or line.port
     if port is not None:
         extra["port"] = port

@@ -8,6 +8,7 @@ from gslc.ir.diagnostic import CodeEntry
 
 ROOMS = (
     "frontend",
+    "importers",
     "lock",
     "sources",
     "eligible",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from gslc.edges.header_cursor import Cursor, HeaderError
 from gslc.edges.ranges import RangeReader
 from gslc.edges.tensor_groups import RawTensor, group_tensors
+from gslc.engines.kinds import IMAGE
 from gslc.ir.facts import GgufFacts, HyperValue, Scalar
 from gslc.ir.tensor_types import GGML_REMOVED, GGML_TYPES, element_count
 
@@ -26,6 +27,7 @@ HEADER_LIMIT_REMOTE = 64 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 KEY_LENGTH_MAX = 65_535  # the format's own limit
 TENSOR_NAME_MAX = 63  # GGML_MAX_NAME is 64 with its NUL
+TENSOR_NAME_MAX_IMAGE = 127  # stable-diffusion.cpp builds ggml with GGML_MAX_NAME=128
 COUNT_MAX = 65_536  # keys, and tensors
 DIMENSIONS_MAX = 4  # GGML_MAX_DIMS
 NESTING_MAX = 4
@@ -45,6 +47,8 @@ _FLOATS = (6, 12)
 _TYPE_NAMES = {kind.number: name for name, kind in GGML_TYPES.items()}
 _KEPT_TOKENIZER = {"tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.token_type_count"}
 _ALIGNMENT_KEY = "general.alignment"
+IMAGE_FALLBACK = "diffusion"
+_IMAGE_TENSORS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "double_blocks.", "joint_blocks.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,12 +319,14 @@ class _Parser:
 
     def _tensors(self, count: int, alignment: int) -> tuple[list[RawTensor], int]:
         """The table, and the padded sum of the tensors' bytes."""
+        architecture = self._hyper.get("general.architecture", IMAGE_FALLBACK)
+        longest = TENSOR_NAME_MAX_IMAGE if architecture in IMAGE else TENSOR_NAME_MAX
         tensors: list[RawTensor] = []
         names: set[str] = set()
         running = 0
         for _ in range(count):
             place = self._cursor.offset
-            name = self._name("a tensor's name", TENSOR_NAME_MAX)
+            name = self._name("a tensor's name", longest)
             if name in names:
                 raise self._cursor.fail(f"the tensor {name} stands here a second time", place)
             names.add(name)
@@ -386,9 +392,7 @@ def _printable(raw: bytes) -> str:
 def gguf_facts(headers: Sequence[GgufHeader]) -> GgufFacts:
     """The facts of a model from the headers of all its files, in order; HeaderError where they don't belong together."""
     first = headers[0]
-    architecture = first.hyper.get("general.architecture")
-    if not isinstance(architecture, str) or not architecture:
-        raise HeaderError(first.name, 0, "expected the key general.architecture")
+    architecture = _architecture(first)
     for header in headers:
         if header.big_endian:
             message = f"the file is big-endian (GGUF v{header.version}); engines on amd64 and arm64 refuse it: convert the model again"
@@ -406,6 +410,16 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> GgufFacts:
         header_bytes=sum(header.header_bytes for header in headers),
         file_bytes=sum(header.file_bytes for header in headers),
     )
+
+
+def _architecture(header: GgufHeader) -> str:
+    """What the file says; "diffusion" for the files of stable-diffusion.cpp, which say nothing and are known by their tensors."""
+    architecture = header.hyper.get("general.architecture")
+    if isinstance(architecture, str) and architecture:
+        return architecture
+    if any(tensor.name.startswith(_IMAGE_TENSORS) for tensor in header.tensors):
+        return IMAGE_FALLBACK
+    raise HeaderError(header.name, 0, "expected the key general.architecture")
 
 
 def _joined_sha256(headers: Sequence[GgufHeader]) -> str:

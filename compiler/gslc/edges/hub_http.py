@@ -54,6 +54,7 @@ class _KeepRedirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """None: the 3xx response itself is the answer."""
         del req, fp, code, msg, headers, newurl
+        return None
 
 
 class Http:
@@ -132,11 +133,9 @@ class Http:
         request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme was checked by `endpoint_of` and `_redirected`
         try:
             response = self._opener.open(request, timeout=self.settings.timeout_seconds)
-        except urllib.error.HTTPError as status:
-            with status:
-                kept = _headers(status.headers)
-                body = status.read(READ_BYTES) if status.fp is not None else b""
-                return Answer(status=status.code, headers=kept, body=body, url=url)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return Answer(status=refused.code, headers=_headers(refused.headers), body=b"", url=url)
         with response:
             kept = _headers(response.headers)
             status = response.status

@@ -1,0 +1,98 @@
+"""The facts of a GGUF model: which files, their headers, the projector, what it is."""
+
+from __future__ import annotations
+
+from gslc.edges.fetching import Fetch
+from gslc.edges.gguf_choice import GgufModel, choose_model, choose_projector, is_projector
+from gslc.edges.gguf_header import HEADER_LIMIT_LOCAL, HEADER_LIMIT_REMOTE, GgufHeader, gguf_facts, read_header
+from gslc.edges.header_cursor import HeaderError
+from gslc.edges.hub import HubError, HubFile
+from gslc.engines.kinds import gguf_kind
+from gslc.ir.facts import GgufFacts, ModelFacts
+from gslc.ir.inputs import Model
+
+MIB = 1024**2
+# A header has 0.6-10 MB: few requests for the usual one, and little too much at its end.
+REMOTE_CHUNK = 2 * MIB
+LATER_PART_CHUNK = 1 * MIB  # headers of later parts have a few KiB
+PROJECTOR = "clip"
+
+
+def fetch_gguf(fetch: Fetch) -> ModelFacts:
+    """The facts of the GGUF model that the source names; HubError for what can't be."""
+    model = choose_model(fetch.source, fetch.listing)
+    fetch.step(f"reading the header of {model.name}")
+    facts = _read(fetch, model)
+    if facts.architecture == PROJECTOR:
+        raise HubError("GS259", f"{model.name} of {fetch.source.text} is a projector, not a model", "name the model; a projector beside it is found, or named by `mmproj`")
+    projector_file = _projector_file(fetch, model, gguf_kind(facts, None).kind)
+    projector = None if projector_file is None else _read_projector(fetch, projector_file)
+    kind = gguf_kind(facts, projector)
+    files = model.files if projector_file is None else (*model.files, projector_file)
+    return ModelFacts(
+        source=fetch.source.text,
+        revision=fetch.listing.revision,
+        files=fetch.pinned(files),
+        kind=kind.kind,
+        kind_reason=kind.reason,
+        gguf=facts,
+        projector=projector,
+        projector_file=None if projector_file is None else projector_file.path,
+    )
+
+
+def _read(fetch: Fetch, model: GgufModel) -> GgufFacts:
+    try:
+        return gguf_facts([_header(fetch, file, first=index == 0) for index, file in enumerate(model.files)])
+    except HeaderError as wrong:
+        raise malformed(fetch, wrong) from None
+
+
+def _header(fetch: Fetch, file: HubFile, *, first: bool) -> GgufHeader:
+    local = fetch.source.kind == "file"
+    limit = HEADER_LIMIT_LOCAL if local else HEADER_LIMIT_REMOTE
+    return read_header(fetch.reader(file), limit_bytes=limit, chunk_bytes=REMOTE_CHUNK if first else LATER_PART_CHUNK)
+
+
+def malformed(fetch: Fetch, wrong: HeaderError) -> HubError:
+    """The error for a header that engines would refuse too."""
+    message = f"{wrong.name} of {fetch.source.text} has no usable GGUF header: at byte {wrong.offset}: {wrong.message}"
+    return HubError("GS256", message, "choose another file or revision; engines refuse this one too")
+
+
+def _projector_file(fetch: Fetch, model: GgufModel, kind: str) -> HubFile | None:
+    """The projector to serve with; only language models take one."""
+    wanted = wanted_projector(fetch.model)
+    if wanted == "" or (wanted is not None and wanted.startswith("/")) or kind != "chat":
+        return None  # switched off; or the user's own file on the hosts; or no use for one
+    return choose_projector(fetch.listing, model, wanted)
+
+
+def wanted_projector(model: Model) -> str | None:
+    """The projector that the model's settings name; "" where they switch it off, None where they say nothing.
+
+    `mmproj` wins; llama-server's own --mmproj, -mm and --no-mmproj in `args` count as well.
+    """
+    if model.mmproj is not None:
+        return model.mmproj
+    wanted: str | None = None
+    for position, word in enumerate(model.args):
+        name, separator, value = word.partition("=")
+        if word == "--no-mmproj":
+            wanted = ""
+        elif name in ("--mmproj", "-mm"):
+            wanted = value if separator else model.args[position + 1] if position + 1 < len(model.args) else None
+    return wanted
+
+
+def _read_projector(fetch: Fetch, file: HubFile) -> GgufFacts:
+    fetch.step(f"reading the header of {file.path}")
+    try:
+        facts = gguf_facts([_header(fetch, file, first=True)])
+    except HeaderError as wrong:
+        raise malformed(fetch, wrong) from None
+    if facts.architecture != PROJECTOR:
+        found = "its name says so" if is_projector(file.path) else "`mmproj` names it"
+        message = f"{file.path} of {fetch.source.text} is no projector though {found}: its architecture is {facts.architecture}"
+        raise HubError("GS259", message, "name the projector by `mmproj`")
+    return facts

@@ -67,7 +67,14 @@
     $("panel-body").replaceChildren(...parts);
     if (!panel.open) panel.showModal();
     panel.scrollTop = 0;
+    history.replaceState(null, "", "#instance=" + encodeURIComponent(name));
   };
+  panel.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+  // report.html#instance=chat-0 opens with that instance, so that a review can point at it.
+  const linked = () => {
+    if (location.hash.startsWith("#instance=")) open(decodeURIComponent(location.hash.slice(10)));
+  };
+  addEventListener("hashchange", linked);
 
   document.addEventListener("click", (event) => {
     const target = event.target.closest("[data-i]");
@@ -117,4 +124,5 @@
   model.form.addEventListener("input", filter);
   model.form.addEventListener("submit", (event) => event.preventDefault());
   model.form.addEventListener("reset", () => setTimeout(filter));
+  linked();
 })();

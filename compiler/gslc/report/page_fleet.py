@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from html import escape
 
 from gslc.report.page_model import PART_WORDS, Device, HostView, Part, Resident, part_sums, short_name
@@ -59,7 +59,8 @@ def _card(host: HostView) -> str:
     data = "\t".join(printable(label) for label in labels)
     rows = [_device(device) for device in host.gpus]
     if host.ram is not None:
-        rows.append(_device(host.ram, thin=True))
+        on_gpus = {resident.instance for device in host.gpus for resident in device.residents}
+        rows.append(_device(host.ram, thin=True, named_above=on_gpus))
     return (
         f'<article class="host" data-host="{name}" data-labels="{escape(data)}" '
         f'data-models="{text(" ".join(host.models))}"><header><h3>{name}</h3>'
@@ -68,8 +69,8 @@ def _card(host: HostView) -> str:
     )
 
 
-def _device(device: Device, *, thin: bool = False) -> str:
-    """A row: what it is, its bar, how full it is, and a button for each instance on it."""
+def _device(device: Device, *, thin: bool = False, named_above: Container[str] = ()) -> str:
+    """A row: what it is, its bar, how full it is, and a button for each instance that no row above has named."""
     whole = device.whole_bytes
     shapes: list[str] = []
     cuts: list[int] = []
@@ -84,13 +85,13 @@ def _device(device: Device, *, thin: bool = False) -> str:
     if device.reserved_bytes and device.capacity_bytes is not None:
         shapes.append(_shape("reserved", max(position, whole - device.reserved_bytes), whole, whole))
     lines = "".join(f"M{cut} 0v1" for cut in cuts if cut < _UNITS)
-    if lines:
+    if lines and not thin:
         shapes.append(f'<path class="cut" d="{lines}"/>')
     figure = size(device.used_bytes) if device.used_bytes else "0"
     of = "" if device.capacity_bytes is None else f" / {size(device.capacity_bytes)}"
     name = text(short_name(device.name)) if device.name else ""
     title = f' title="{text(device.name)}"' if device.name else ""
-    people = "" if thin else "".join(_button(resident) for resident in device.residents)
+    people = "".join(_button(resident) for resident in device.residents if resident.instance not in named_above)
     who = f'<ul class="who">{people}</ul>' if people else ""
     return (
         f'<div class="device{" thin" if thin else ""}"><span class="dev"{title}><b>{device.label}</b> {name}</span>'

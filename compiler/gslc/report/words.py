@@ -26,7 +26,7 @@ def size(amount: int) -> str:
         return f"{tenths // 10:,}.{tenths % 10} GiB"
     if amount >= MIB:
         return f"{min(1023, (amount + MIB // 2) // MIB)} MiB"
-    return f"{amount} B"
+    return f"{amount} B" if amount else "0"
 
 
 def signed_size(amount: int) -> str:

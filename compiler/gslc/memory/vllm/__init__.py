@@ -1,0 +1,1 @@
+"""Memory and layout of models that vLLM serves: legality, weights per rank, KV cache, budget."""

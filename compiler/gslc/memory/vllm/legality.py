@@ -1,0 +1,316 @@
+"""Which parallel layouts vLLM accepts, from config.json alone: every rule a named reason with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gslc.engines.vllm_versions import Version, version_tuple
+from gslc.ir.diagnostic import Excluded
+from gslc.ir.inputs import GpuKind
+from gslc.memory.vllm.architectures import supports_pipeline
+from gslc.memory.vllm.matrices import VOCABULARY_PADDING, Matrix, matrices
+from gslc.memory.vllm.shape import Shape
+from gslc.memory.vllm.weights import converted
+
+# From this version misaligned Marlin shapes are padded with zeros instead of refused (marlin_padded_nk; read in 0.26.0).
+MARLIN_PADS_FROM: Version = (0, 26, 0)
+MARLIN_OUTPUTS = 64  # GPTQ_MARLIN_MIN_THREAD_N
+MARLIN_INPUTS = 128  # GPTQ_MARLIN_MIN_THREAD_K
+
+# Lowest CUDA compute capability of each method: get_min_capability() in vllm/model_executor/layers/quantization
+# and, for compressed-tensors, of the scheme that the weights ask for (0.26 and 0.32 agree).
+MINIMUM_CAPABILITY: dict[str, tuple[int, int]] = {
+    "awq": (7, 5),
+    "gptq": (6, 0),
+    "fp8": (7, 5),
+    "fbgemm_fp8": (8, 0),
+    "compressed-tensors": (7, 5),
+    "compressed-tensors-float": (7, 5),
+    "mxfp4": (8, 0),
+    "bitsandbytes": (7, 0),
+    "modelopt": (8, 9),
+    "modelopt_fp4": (7, 5),
+    "fp_quant": (10, 0),
+}
+BF16_CAPABILITY = (8, 0)  # platforms/cuda.py check_if_supports_dtype
+FP8_CAPABILITY = (8, 9)
+INTEGER_KERNEL_CAPABILITY = (7, 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What of the command line changes legality."""
+
+    version: str
+    expert_parallel: bool = False
+    vision_data_parallel: bool = False  # --mm-encoder-tp-mode data
+    vision_off: bool = False
+    dtype: str = "auto"
+    kv_cache_dtype: str = "auto"
+
+
+def refusals(shape: Shape, tensor_parallel: int, pipeline_parallel: int, terms: Terms) -> tuple[Excluded, ...]:
+    """Every rule that this layout breaks; () when vLLM accepts it."""
+    what = layout_words(tensor_parallel, pipeline_parallel)
+    found = [
+        *_heads(shape, tensor_parallel),
+        *_vocabulary(shape, tensor_parallel),
+        *_kv_heads(shape, tensor_parallel),
+        *_widths(shape, tensor_parallel, terms),
+        *_quantized(shape, tensor_parallel, terms),
+        *_vision(shape, tensor_parallel, terms),
+        *_pipeline(shape, pipeline_parallel, terms),
+    ]
+    return tuple(Excluded(what=what, rule=rule, detail=detail) for rule, detail in found)
+
+
+def layout_words(tensor_parallel: int, pipeline_parallel: int) -> str:
+    """The layout in words, for decisions and messages."""
+    if tensor_parallel == 1 and pipeline_parallel == 1:
+        return "one GPU"
+    words = f"tensor parallel {tensor_parallel}"
+    return words if pipeline_parallel == 1 else f"{words} x pipeline parallel {pipeline_parallel}"
+
+
+def _heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
+    if shape.heads and shape.heads % ranks:
+        yield (
+            "attention heads",
+            f"{shape.heads} attention heads: tensor parallel {ranks} needs {shape.heads} % {ranks} == 0, it is {shape.heads % ranks}",
+        )
+
+
+def _vocabulary(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
+    padded = -(-shape.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
+    if padded % ranks:
+        yield (
+            "vocabulary",
+            f"a vocabulary of {shape.vocabulary} tokens, padded to {padded}: tensor parallel {ranks} needs "
+            f"{padded} % {ranks} == 0, it is {padded % ranks}",
+        )
+
+
+def _kv_heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
+    keys = shape.kv_heads
+    if shape.mla is not None or not keys or not shape.heads or shape.encoder_only:
+        return
+    if not shape.family.kv_replication and ranks > keys:
+        yield (
+            "key and value heads",
+            f"{keys} KV heads: this architecture never replicates them, so tensor parallel {ranks} is above the most, {keys}",
+        )
+        return
+    divides = keys % ranks == 0 if keys >= ranks else ranks % keys == 0
+    if not divides:
+        yield (
+            "key and value heads",
+            f"{shape.heads} heads, {keys} KV heads: tensor parallel {ranks} needs {keys} % {ranks} == 0 or {ranks} % {keys} == 0",
+        )
+
+
+def _widths(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for matrix in matrices(shape):
+        if matrix.name in seen:
+            continue
+        seen.add(matrix.name)
+        yield from _divides(matrix, ranks, terms)
+
+
+def _divides(matrix: Matrix, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]:
+    if matrix.split in {"expert_column", "expert_row"} and terms.expert_parallel:
+        return
+    if matrix.split in {"column", "expert_column"}:
+        sizes: tuple[int, ...] = tuple(dict.fromkeys(matrix.parts or (matrix.outputs,)))
+        side = "outputs"
+    elif matrix.split in {"row", "expert_row"}:
+        sizes, side = (matrix.inputs,), "inputs"
+    else:
+        return
+    for size in sizes:
+        if size % ranks:
+            yield (
+                "widths",
+                f"{matrix.name} has {size} {side}: tensor parallel {ranks} needs {size} % {ranks} == 0, it is {size % ranks}",
+            )
+
+
+def _quantized(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]:
+    quantization = shape.quantization
+    if not quantization.method or quantization.method == "mxfp4":
+        return  # MXFP4 experts are padded by vLLM, so 2880 works
+    for matrix in matrices(shape):
+        if not (matrix.quantized and converted(shape, matrix)):
+            continue
+        if matrix.split.startswith("expert") and terms.expert_parallel:
+            continue
+        row = matrix.split in {"row", "expert_row"}
+        inputs = matrix.inputs // ranks if row else matrix.inputs
+        outputs = _output_parts(shape, matrix, ranks)
+        if row and inputs * ranks != matrix.inputs:
+            continue  # already refused by its width
+        yield from _groups(shape, matrix, inputs, ranks, row)
+        yield from _blocks(shape, matrix, inputs, outputs, ranks, row)
+        yield from _packs(shape, matrix, inputs, outputs, ranks, terms)
+
+
+def _output_parts(shape: Shape, matrix: Matrix, ranks: int) -> tuple[int, ...]:
+    if matrix.split == "heads":
+        queries, keys, _ = matrix.parts
+        held = max(1, shape.kv_heads // ranks) * shape.head_width
+        return (queries // ranks, held if keys else 0)
+    if matrix.split in {"column", "expert_column"}:
+        return tuple(part // ranks for part in (matrix.parts or (matrix.outputs,)))
+    return (matrix.outputs,)
+
+
+def _groups(shape: Shape, matrix: Matrix, inputs: int, ranks: int, row: bool) -> Iterator[tuple[str, str]]:
+    group = shape.quantization.group
+    if not group or not row or inputs % group == 0:
+        return
+    if shape.quantization.method == "gptq" and (group >= matrix.inputs or shape.quantization.reordered):
+        return
+    yield (
+        "quantization groups",
+        f"{matrix.name} has {matrix.inputs} inputs, {inputs} on each of {ranks} ranks: not a multiple of the "
+        f"{shape.quantization.method} group of {group}",
+    )
+
+
+def _blocks(
+    shape: Shape, matrix: Matrix, inputs: int, outputs: tuple[int, ...], ranks: int, row: bool
+) -> Iterator[tuple[str, str]]:
+    block = shape.quantization.block
+    if block is None:
+        return
+    rows, columns = block
+    if row and ranks > 1 and inputs % columns:
+        yield (
+            "FP8 blocks",
+            f"{matrix.name} has {inputs} inputs on each of {ranks} ranks: not a multiple of the block of {columns}",
+        )
+    split = ranks > 1 and matrix.split in {"column", "expert_column", "heads"}
+    merged = len(matrix.parts) > 1
+    if not split and not merged:
+        return
+    checked = outputs if split else outputs[:-1]
+    wrong = next((part for part in checked if part % rows), None)
+    if wrong is not None and not row:
+        yield (
+            "FP8 blocks",
+            f"{matrix.name} has {wrong} outputs on each of {ranks} ranks: not a multiple of the block of {rows}",
+        )
+
+
+def _packs(
+    shape: Shape, matrix: Matrix, inputs: int, outputs: tuple[int, ...], ranks: int, terms: Terms
+) -> Iterator[tuple[str, str]]:
+    quantization = shape.quantization
+    if quantization.method == "awq":
+        pack = 32 // quantization.bits
+        wrong = next((part for part in outputs if part % pack), None)
+        if wrong is not None:
+            yield (
+                "packed values",
+                f"{matrix.name} has {wrong} outputs on each of {ranks} ranks: AWQ packs {pack} of them in a word",
+            )
+    strict = quantization.method == "gptq" and version_tuple(terms.version) < MARLIN_PADS_FROM
+    if strict and not matrix.split.startswith("expert"):
+        total = sum(outputs) if matrix.split != "heads" else outputs[0] + 2 * outputs[1]
+        if total % MARLIN_OUTPUTS:
+            yield (
+                "Marlin tiles",
+                f"{matrix.name} has {total} outputs on each of {ranks} ranks: not a multiple of {MARLIN_OUTPUTS} (vLLM before 0.26)",
+            )
+        if inputs % MARLIN_INPUTS:
+            yield (
+                "Marlin tiles",
+                f"{matrix.name} has {inputs} inputs on each of {ranks} ranks: not a multiple of {MARLIN_INPUTS} (vLLM before 0.26)",
+            )
+
+
+def _vision(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]:
+    vision = shape.vision
+    if vision is None or terms.vision_data_parallel or terms.vision_off or ranks == 1:
+        return
+    if vision.heads and vision.heads % ranks:
+        yield (
+            "vision tower heads",
+            f"{vision.heads} heads in the vision tower: tensor parallel {ranks} needs {vision.heads} % {ranks} == 0 "
+            "(or --mm-encoder-tp-mode data)",
+        )
+    elif vision.intermediate and vision.intermediate % ranks:
+        yield (
+            "vision tower widths",
+            f"the vision tower's feed-forward has {vision.intermediate} inputs: tensor parallel {ranks} needs "
+            f"{vision.intermediate} % {ranks} == 0 (or --mm-encoder-tp-mode data)",
+        )
+
+
+def _pipeline(shape: Shape, stages: int, terms: Terms) -> Iterator[tuple[str, str]]:
+    if stages == 1:
+        return
+    if stages > shape.layers:
+        yield ("layers", f"{shape.layers} layers: pipeline parallel {stages} would leave stages without one")
+    if not supports_pipeline(shape.architecture, terms.version):
+        yield (
+            "pipeline support",
+            f"vLLM {terms.version} has no pipeline parallelism for {shape.architecture or shape.model_type}",
+        )
+
+
+def card_refusals(shape: Shape, kind: GpuKind, terms: Terms) -> tuple[Excluded, ...]:
+    """What the card itself can't do: dtype and quantisation against its compute capability."""
+    capability = kind.compute_capability
+    if kind.vendor != "nvidia" or capability is None:
+        return ()
+    found: list[tuple[str, str]] = []
+    needed = minimum_capability(shape)
+    if needed is not None and capability < needed:
+        found.append(
+            (
+                "compute capability",
+                f"{shape.quantization.method} needs compute capability {dotted(needed)}, {kind.model} has {dotted(capability)}",
+            )
+        )
+    dtype = effective_dtype(shape, kind, terms.dtype)
+    if dtype == "bfloat16" and capability < BF16_CAPABILITY:
+        found.append(
+            ("compute capability", f"bfloat16 needs compute capability 8.0, {kind.model} has {dotted(capability)}")
+        )
+    if shape.quantization.method == "awq" and dtype == "float32":
+        found.append(("dtype", "AWQ runs in float16 or bfloat16, not in float32"))
+    if terms.kv_cache_dtype.startswith("fp8") and capability < FP8_CAPABILITY:
+        found.append(
+            (
+                "compute capability",
+                f"an fp8 KV cache needs compute capability 8.9, {kind.model} has {dotted(capability)}",
+            )
+        )
+    return tuple(Excluded(what=kind.model, rule=rule, detail=detail) for rule, detail in found)
+
+
+def minimum_capability(shape: Shape) -> tuple[int, int] | None:
+    """The lowest compute capability that the checkpoint's method runs on; None for unquantised weights."""
+    quantization = shape.quantization
+    if quantization.method == "compressed-tensors-float" and quantization.activation_bits == 8:
+        return FP8_CAPABILITY
+    return MINIMUM_CAPABILITY.get(quantization.method)
+
+
+def effective_dtype(shape: Shape, kind: GpuKind, asked: str) -> str:
+    """The dtype that the weights are loaded in. `auto` is the checkpoint's, but half where the card is older than 8.0."""
+    if asked in {"half", "float16"}:
+        return "float16"
+    if asked in {"bfloat16", "float32"}:
+        return asked
+    if asked == "float":
+        return "float32"
+    old = kind.compute_capability is not None and kind.compute_capability < BF16_CAPABILITY and kind.vendor == "nvidia"
+    return "float16" if shape.dtype in {"float16", "half"} or old else "bfloat16"
+
+
+def dotted(capability: tuple[int, int]) -> str:
+    """8.9 for (8, 9)."""
+    return f"{capability[0]}.{capability[1]}"

@@ -1,0 +1,275 @@
+"""The ways to lay a model out on hosts of one class, and the reasons against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gslc.engines.vllm_command import utilization_words
+from gslc.engines.vllm_versions import version_tuple
+from gslc.ir.diagnostic import Decision, Excluded
+from gslc.ir.inputs import GpuKind
+from gslc.ir.placement import Choice, HostClass, Options, PartNeed
+from gslc.ir.plan import DeviceMemory, Layout
+from gslc.memory.vllm.budget import GIB, RankBudget
+from gslc.memory.vllm.fit import THOUSAND, UTILIZATION_STEP, Fit, fit
+from gslc.memory.vllm.legality import card_refusals, layout_words, refusals
+from gslc.memory.vllm.view import View
+
+# Host memory of the processes, beside page cache: the API server and engine core, and one worker a GPU with torch,
+# CUDA and its libraries loaded. Judged from resident sizes of vLLM 0.26 on CPU (2.2 GiB a process); no GPU run counted it.
+ENGINE_HOST_BYTES = 4 * GIB
+WORKER_HOST_BYTES = 3 * GIB
+SWAP_SPACE_BYTES = 4 * GIB  # --swap-space, pinned for each GPU until it left with 0.18
+SWAP_SPACE_BEFORE = (0, 17, 0)
+SPANNING_RANK = 1000  # layouts over several hosts come after all that lie on one
+MOST_RANKS = 64
+
+
+def vllm_options(
+    view: View, host_class: HostClass, subject: str, *, hosts: int, distributed: bool, exclusive: bool
+) -> Options:
+    """One GPU, else the smallest legal tensor-parallel size on cards of one kind; over hosts only if `distributed`."""
+    fixed: list[Choice] = []
+    refused: list[Excluded] = []
+    for kind, indices in _by_kind(host_class):
+        cards = card_refusals(view.shape, kind, view.terms)
+        if cards:
+            refused.extend(cards)
+            continue
+        capacity = min(host_class.gpu_capacity[index] for index in indices)
+        mixed = len(set(host_class.gpu_kinds)) > 1
+        found, against = _on_one_host(view, kind, len(indices), capacity, subject, exclusive=exclusive)
+        refused.extend(against)
+        if not found and distributed:
+            found, against = _over_hosts(view, kind, len(indices), capacity, hosts, subject, exclusive=exclusive)
+            refused.extend(against)
+        fixed.extend(_of_kind(choice, kind) if mixed else choice for choice in found)
+    return Options(fixed=tuple(fixed), refused=tuple(dict.fromkeys(refused)))
+
+
+def _by_kind(host_class: HostClass) -> Iterator[tuple[GpuKind, tuple[int, ...]]]:
+    for kind in dict.fromkeys(host_class.gpu_kinds):
+        yield kind, tuple(index for index, other in enumerate(host_class.gpu_kinds) if other == kind)
+
+
+def _of_kind(choice: Choice, kind: GpuKind) -> Choice:
+    parts = tuple(
+        PartNeed(gpus=part.gpus, host=part.host, same_kind=part.same_kind, kind=kind, ports=part.ports)
+        for part in choice.parts
+    )
+    return Choice(
+        rank=choice.rank,
+        label=choice.label,
+        parts=parts,
+        layout=choice.layout,
+        exclusive=choice.exclusive,
+        basis=choice.basis,
+        decisions=choice.decisions,
+    )
+
+
+def _sizes(view: View, most: int) -> Iterator[tuple[int, int]]:
+    """(tensor parallel, pipeline parallel) that the model's settings allow on so many cards, smallest first."""
+    stages = view.pipeline_parallel or 1
+    if view.tensor_parallel is not None:
+        yield view.tensor_parallel, stages
+        return
+    for size in range(1, max(1, most // stages) + 1):
+        yield size, stages
+
+
+def _on_one_host(
+    view: View, kind: GpuKind, cards: int, capacity: int, subject: str, *, exclusive: bool
+) -> tuple[list[Choice], list[Excluded]]:
+    refused: list[Excluded] = []
+    for tensor, stages in _sizes(view, cards):
+        words = layout_words(tensor, stages)
+        if tensor * stages > cards:
+            refused.append(
+                Excluded(
+                    what=words,
+                    rule="GPUs",
+                    detail=f"needs {tensor * stages} equal cards, hosts of this class have {cards} {kind.model}",
+                )
+            )
+            continue
+        against = refusals(view.shape, tensor, stages, view.terms)
+        if against:
+            refused.extend(against)
+            continue
+        counted = _counted(view, kind, tensor, stages, capacity)
+        if counted.starts:
+            choice = _choice(view, counted, 1, kind, subject, tuple(refused), exclusive=exclusive, rank=tensor * stages)
+            return [choice], refused
+        refused.append(_too_small(words, counted, kind))
+    return [], refused
+
+
+def _over_hosts(
+    view: View, kind: GpuKind, cards: int, capacity: int, hosts: int, subject: str, *, exclusive: bool
+) -> tuple[list[Choice], list[Excluded]]:
+    """Pipeline stages across hosts, tensor parallel inside each: equal card counts, as native multi-node asks."""
+    refused: list[Excluded] = []
+    for nodes in range(2, min(hosts, MOST_RANKS) + 1):
+        for tensor in range(1, cards + 1):
+            if view.tensor_parallel not in {None, tensor} or view.pipeline_parallel not in {None, nodes}:
+                continue
+            words = layout_words(tensor, nodes)
+            against = refusals(view.shape, tensor, nodes, view.terms)
+            if against:
+                refused.extend(against)
+                continue
+            counted = _counted(view, kind, tensor, nodes, capacity)
+            if counted.starts:
+                rank = SPANNING_RANK + nodes * MOST_RANKS + tensor
+                return [
+                    _choice(view, counted, nodes, kind, subject, tuple(refused), exclusive=exclusive, rank=rank)
+                ], refused
+            refused.append(_too_small(words, counted, kind))
+    return [], refused
+
+
+def _counted(view: View, kind: GpuKind, tensor: int, stages: int, capacity: int) -> Fit:
+    """The layout counted out; with `--max-model-len auto` at the longest context that fits."""
+    ranks = tensor * stages
+
+    def at(context: int) -> Fit:
+        return fit(
+            view.facts, view.shape, (kind,) * ranks, tensor, stages, view.wish(context), capacities=(capacity,) * ranks
+        )
+
+    if view.context is not None:
+        return at(view.context)
+    counted = at(view.context_ceiling)
+    longest = counted.longest(view.context_ceiling)
+    return at(longest) if longest else counted
+
+
+def _choice(
+    view: View,
+    counted: Fit,
+    nodes: int,
+    kind: GpuKind,
+    subject: str,
+    refused: tuple[Excluded, ...],
+    *,
+    exclusive: bool,
+    rank: int,
+) -> Choice:
+    per_node = len(counted.ranks) // nodes
+    parts = tuple(
+        PartNeed(
+            gpus=tuple(device_memory(budget) for budget in counted.ranks[node * per_node : (node + 1) * per_node]),
+            host=DeviceMemory(overhead=host_bytes(view, per_node)),
+            same_kind=per_node > 1,
+            ports=_ports(node, nodes),
+        )
+        for node in range(nodes)
+    )
+    words = layout_words(counted.tensor_parallel, counted.pipeline_parallel)
+    if nodes > 1:
+        words += f" on {nodes} hosts"
+    alone = exclusive or view.utilization is None
+    return Choice(
+        rank=rank,
+        label=words,
+        parts=parts,
+        layout=Layout(
+            tensor_parallel=counted.tensor_parallel,
+            pipeline_parallel=counted.pipeline_parallel,
+            layers=view.shape.layers,
+            gpu_memory_utilization=counted.utilization,
+            context=counted.context,
+            parallel=counted.batch.sequences,
+        ),
+        exclusive=alone,
+        basis="measured" if view.version == MEASURED_VERSION and kind.vendor == "nvidia" else "derived",
+        decisions=tuple(_decisions(view, counted, kind, subject, words, refused)),
+    )
+
+
+MEASURED_VERSION = "0.26.0"  # the memory constants come from this release
+
+
+def _ports(node: int, nodes: int) -> tuple[str, ...]:
+    if node:
+        return ()
+    return ("http", "master") if nodes > 1 else ("http",)
+
+
+def device_memory(budget: RankBudget) -> DeviceMemory:
+    """A rank's demand on its card: the whole budget, and what lies outside of it."""
+    inside = budget.rounding + budget.activation + budget.non_torch + budget.graphs
+    pool = max(0, budget.requested - budget.weights - inside)
+    return DeviceMemory(weights=budget.weights, kv_cache=pool, compute=inside, overhead=budget.outside)
+
+
+def host_bytes(view: View, workers: int) -> int:
+    """Host memory of one host's share of an instance."""
+    swap = SWAP_SPACE_BYTES * workers if version_tuple(view.version) < SWAP_SPACE_BEFORE else 0
+    return ENGINE_HOST_BYTES + WORKER_HOST_BYTES * workers + swap
+
+
+def _too_small(words: str, counted: Fit, kind: GpuKind) -> Excluded:
+    short = counted.short_of[0]
+    what, needed, available = short
+    longest = counted.longest(counted.context)
+    tail = f"; a context of {longest} would fit" if longest else ""
+    if what == "KV cache":
+        detail = f"one request of {counted.context} tokens needs {needed:,} bytes of KV cache, {kind.model} leaves {available:,}{tail}"
+    else:
+        detail = f"needs {needed:,} bytes on each card, {kind.model} gives {available:,}{tail}"
+    return Excluded(what=words, rule=what, detail=detail)
+
+
+def _decisions(
+    view: View, counted: Fit, kind: GpuKind, subject: str, words: str, refused: tuple[Excluded, ...]
+) -> Iterator[Decision]:
+    first = counted.ranks[0]
+    yield Decision(
+        subject=subject,
+        topic="layout",
+        chosen=words,
+        rule="one GPU, else the smallest legal tensor-parallel size that fits",
+        because=f"{first.weights:,} bytes of weights on the first rank; one request of {counted.context} tokens fits its KV cache",
+        evidence=(
+            ("card", kind.model),
+            ("weights_bytes", first.weights),
+            ("activation_bytes", first.activation),
+            ("requested_bytes", first.requested),
+            ("outside_bytes", first.outside),
+            ("kv_pool_bytes", first.pool),
+            ("kv_blocks", counted.blocks),
+            ("concurrency", counted.concurrency),
+        ),
+        rejected=refused,
+    )
+    share = utilization_words(counted.utilization)
+    if counted.lowered_from is not None:
+        yield Decision(
+            subject=subject,
+            topic="gpu_memory_utilization",
+            chosen=share,
+            rule=f"{utilization_words(counted.lowered_from)}, lowered in steps of {utilization_words(UTILIZATION_STEP)}",
+            because=f"vLLM uses {max(rank.outside for rank in counted.ranks):,} bytes of {kind.model} outside of its budget",
+            evidence=(("card_bytes", first.total), ("outside_bytes", first.outside), ("thousandths", THOUSAND)),
+        )
+    elif view.utilization == "auto":
+        yield Decision(
+            subject=subject,
+            topic="gpu_memory_utilization",
+            chosen=share,
+            rule="auto: the pool that `parallel` requests of `context` need, rounded up to 0.001",
+            because=f"{view.parallel or 1} requests of {counted.context} tokens on {kind.model}",
+            evidence=(("kv_pool_bytes", first.pool),),
+        )
+    wanted = view.parallel
+    if wanted is not None and any(pool.block_bytes for pool in counted.pools) and counted.concurrency < wanted:
+        yield Decision(
+            subject=subject,
+            topic="concurrency",
+            chosen=str(counted.concurrency),
+            rule="a concurrency below `parallel` is allowed: the rest waits",
+            because=f"the KV cache holds {counted.concurrency} full-length requests of {counted.context} tokens, parallel is {wanted}",
+            evidence=(("parallel", wanted), ("concurrency", counted.concurrency)),
+        )

@@ -21,11 +21,12 @@ def size(amount: int) -> str:
     """Bytes in words: GiB with one decimal, whole MiB below 1 GiB, bytes below 1 MiB. Rounded to nearest, halves up."""
     if amount < 0:
         return f"-{size(-amount)}"
-    if amount >= GIB:
+    mebibytes = (amount + MIB // 2) // MIB
+    if mebibytes >= 1024:
         tenths = (amount * 10 + GIB // 2) // GIB
         return f"{tenths // 10:,}.{tenths % 10} GiB"
     if amount >= MIB:
-        return f"{min(1023, (amount + MIB // 2) // MIB)} MiB"
+        return f"{mebibytes} MiB"
     return f"{amount} B" if amount else "0"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gslc.frontend import names, sizes
-from gslc.frontend.fields import Fields, Problems, Scan, read_fields, refuse_key
+from gslc.frontend.fields import Fields, Problems, Scan, read_fields
 from gslc.frontend.hosts import GpuTable, HostDefaults, read_engines, read_host
 from gslc.frontend.models import MODEL_KEYS, check_model, read_defaults, read_model
 from gslc.frontend.places import DocumentPlaces
@@ -146,13 +146,9 @@ def read_models(scans: tuple[Scan, ...], words: Words) -> list[tuple[Fields, Mod
     models = []
     for scan, name, node, mark in section_entries(scans, "models"):
         owner = f"model {name}"
-        entries = scan.entries(node, mark, owner)
-        for key, (_, _, key_mark) in entries.items():
-            if key not in MODEL_KEYS:
-                refuse_key(scan, key_mark, key, owner, MODEL_KEYS)
-        fields = Fields(scan, owner, entries, mark, inherited)
-        model = read_model(scan, name, fields, words.backends)
+        fields = replace(read_fields(scan, node, mark, owner, MODEL_KEYS), inherited=inherited)
+        model = read_model(name, fields, words.backends)
         if isinstance(node, Map):
-            check_model(scan, name, fields, model)
+            check_model(name, fields, model)
         models.append((fields, model))
     return models

@@ -7,8 +7,9 @@ import re
 from gslc.frontend import names
 from gslc.frontend.fields import Scan
 from gslc.frontend.mistake import Mistake, listed, nearest, shown
-from gslc.frontend.secrets import SECRET_VARIABLE, looks_secret, read_secret
+from gslc.frontend.secrets import SECRET_VARIABLE, read_secret
 from gslc.frontend.source import Map, Mark, Node
+from gslc.frontend.tokens import looks_secret
 from gslc.ir.inputs import SecretRef
 
 MAX_VARIABLES = 1_000

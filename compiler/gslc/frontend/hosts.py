@@ -200,7 +200,10 @@ def read_kind(entry: Fields, table: GpuTable, shared_memory: int | None) -> GpuK
         entry.refuse("model", "GS151", f"the memory of {kind.model} is not known", "write it: memory: 24GiB")
     if memory == 0:
         entry.refuse("memory", "GS137", f"{entry.label('memory')} is 0", "write what the driver reports: memory: 24GiB")
-    return replace(kind, memory_bytes=stated, compute_capability=capability or kind.compute_capability)
+    capability = capability or kind.compute_capability
+    if stated == kind.memory_bytes and capability == kind.compute_capability:
+        return kind  # the table's own record: a thousand hosts share it, and compare by identity
+    return replace(kind, memory_bytes=stated, compute_capability=capability)
 
 
 def custom_kind(entry: Fields, vendor: Vendor | None, shared_memory: int | None) -> GpuKind | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gslc.frontend.tokens import redacted
+
 MAX_SHOWN = 60
 
 
@@ -18,7 +20,8 @@ class Mistake:
 
 
 def shown(text: str) -> str:
-    """A value of the user's as it is quoted in messages: cut where it is long."""
+    """A value of the user's as it is quoted in messages: without tokens, and cut where it is long."""
+    text = redacted(text)
     return repr(text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…")
 
 

@@ -46,7 +46,7 @@ placement_name = names.choice("binpack", "spread")
 anti_affinity_name = names.choice("host")
 
 
-def read_model(scan: Scan, name: str, fields: Fields, backends: tuple[str, ...]) -> Model:
+def read_model(name: str, fields: Fields, backends: tuple[str, ...]) -> Model:
     """The model of a map with what it inherits; its mistakes are noted, and the value is then of no use."""
     take, take_node = fields.take, fields.take_node
     backend = take("backend", names.choice(*backends), None)
@@ -129,13 +129,13 @@ def projector_path(text: str, quoted: bool) -> str | Mistake:
 # ------------------------------------------------------------------ keys that depend on each other
 
 
-def check_model(scan: Scan, name: str, fields: Fields, model: Model) -> None:
+def check_model(name: str, fields: Fields, model: Model) -> None:
     """Note the keys of a model that don't go together."""
     if model.backend == "custom":
         check_custom(fields, model)
         return
     if not fields.has("source"):
-        scan.refuse(fields.mark, "GS131", f"model {name} has no source", "write where it is: source: hf://owner/repository")
+        fields.miss("source", f"model {name} has no source", "write where it is: source: hf://owner/repository")
     needs_custom = "only a model with backend: custom has a command"
     if fields.has("command"):
         fields.refuse("command", "GS173", f"{fields.label('command')} would not be run: {needs_custom}", "use args, or backend: custom")
@@ -151,17 +151,18 @@ def check_custom(fields: Fields, model: Model) -> None:
         if key in fields.entries:
             message = f"{fields.label(key)} means nothing to a custom program"
             fields.refuse(key, "GS173", message, "say it in command, and what it needs in requirements")
-    if not model.requirements and not fields.has("requirements"):
+    if not fields.has("requirements"):
         message = f"{fields.owner} is custom and states no requirements"
-        fields.refuse("backend", "GS131", message, "state its memory: requirements: [{gpus: 1, gpu_memory: 3GiB, memory: 1GiB}]")
+        action = "state its memory: requirements: [{gpus: 1, gpu_memory: 3GiB, memory: 1GiB}]"
+        fields.miss("requirements", message, action)
     whole = all(r.command or all(part.command for part in r.parts) for r in model.requirements) if model.requirements else False
     if not model.command and not model.image and not whole and not fields.has("command"):
         message = f"{fields.owner} is custom and has neither command nor image"
-        fields.refuse("backend", "GS131", message, "write what to run: command: [program, --port, '{port}']")
+        fields.miss("command", message, "write what to run: command: [program, --port, '{port}']")
     uses_model = any("{model}" in word for word in all_words(model))
     if uses_model and model.source is None and not fields.has("source"):
         message = f"{fields.owner} uses {{model}} but has no source"
-        fields.refuse("command", "GS131", message, "write source: hf://owner/repository")
+        fields.miss("source", message, "write source: hf://owner/repository")
 
 
 def all_words(model: Model) -> tuple[str, ...]:
@@ -185,13 +186,13 @@ def read_defaults(scan: Scan, node: Node, mark: Mark, backends: tuple[str, ...])
     """The keys of `defaults`; the wrong ones are noted here, once, and hidden from the models."""
     fields = read_fields(scan, node, mark, "defaults", MODEL_KEYS)
     before = scan.problems.count
-    read_model(scan, "defaults", fields, backends)
+    read_model("defaults", fields, backends)
     if scan.problems.count == before:
         return fields
     good = {}
     for key, entry in fields.entries.items():
         trial = Scan(scan.document, Problems())
-        read_model(trial, "defaults", Fields(trial, "defaults", {key: entry}, mark), backends)
+        read_model("defaults", Fields(trial, "defaults", {key: entry}, mark), backends)
         if key in MODEL_KEYS and not trial.problems.count:
             good[key] = entry
     return Fields(scan, "defaults", good, mark, hidden=frozenset(fields.entries.keys() - good.keys()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypeAlias
 
+from gslc.frontend.tokens import redacted
 from gslc.ir.diagnostic import Diagnostic
 
 JsonObject: TypeAlias = dict[str, object]
@@ -15,8 +16,8 @@ def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
     return {
         "code": diagnostic.code,
         "severity": diagnostic.severity,
-        "message": diagnostic.message,
-        "help": diagnostic.help,
+        "message": redacted(diagnostic.message),
+        "help": None if diagnostic.help is None else redacted(diagnostic.help),
         "file": diagnostic.place.file,
         "line": diagnostic.place.line,
         "column": diagnostic.place.column,
@@ -25,7 +26,7 @@ def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
                 "file": related.place.file,
                 "line": related.place.line,
                 "column": related.place.column,
-                "message": related.message,
+                "message": redacted(related.message),
             }
             for related in diagnostic.related
         ],

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from gslc import __version__
+from gslc.frontend.tokens import redacted
 from gslc.ir.codes import all_codes
 from gslc.ir.diagnostic import CodeEntry, Diagnostic, Place, Severity
 
@@ -87,8 +88,8 @@ def message(diagnostic: Diagnostic) -> str:
 
 
 def visible(text: str) -> str:
-    """Text that can be encoded: lone surrogates are shown by number."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Text without tokens that can be encoded: lone surrogates are shown by number."""
+    return redacted(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def location(place: Place) -> JsonObject:

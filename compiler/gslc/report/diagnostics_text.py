@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from gslc.frontend.tokens import redacted
 from gslc.ir.diagnostic import Diagnostic, Place, Severity
 
 COLOURS: Mapping[str, str] = {"error": "31", "warning": "33", "note": "36", "help": "32", "frame": "34"}
 MAX_EXCERPT = 160  # characters of a source line that are shown
 TAB = "    "
+SECRET_CODE = "GS160"  # a literal secret: its line is not shown, since logs are kept
 # What could move the cursor, recolour the terminal, or reorder what is read (bidi, zero width, line separators).
 UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -46,7 +48,9 @@ def render_one(diagnostic: Diagnostic, lines: Mapping[str, list[str]], paint: Pa
     """One diagnostic, its excerpt, related places and help."""
     severity: Severity = diagnostic.severity
     head = f"{shown_place(diagnostic.place)}: {paint(f'{severity}[{diagnostic.code}]', severity, bold=True)}: "
-    parts = [head + escape(diagnostic.message) + "\n", excerpt(diagnostic.place, lines, paint, severity)]
+    parts = [head + escape(diagnostic.message) + "\n"]
+    if diagnostic.code != SECRET_CODE:
+        parts.append(excerpt(diagnostic.place, lines, paint, severity))
     for related in diagnostic.related:
         parts.append(f"  {shown_place(related.place)}: {paint('note', 'note')}: {escape(related.message)}\n")
         parts.append(excerpt(related.place, lines, paint, "note"))
@@ -60,7 +64,7 @@ def excerpt(place: Place, lines: Mapping[str, list[str]], paint: Paint, colour: 
     text = lines.get(place.file)
     if text is None or not 1 <= place.line <= len(text):
         return ""
-    line = text[place.line - 1].rstrip("\r")
+    line = redacted(text[place.line - 1].rstrip("\r"))
     if not line.strip():
         return ""
     start = max(0, place.column - 1 - MAX_EXCERPT // 2) if len(line) > MAX_EXCERPT else 0
@@ -100,8 +104,8 @@ def summary(diagnostics: tuple[Diagnostic, ...], paint: Paint) -> str:
 
 
 def escape(text: str) -> str:
-    """Text without characters that a terminal would obey: they are shown by number, line breaks as \\n."""
-    return UNSAFE.sub(numbered, text)
+    """Text without tokens, and without characters that a terminal would obey: they are shown by number."""
+    return UNSAFE.sub(numbered, redacted(text))
 
 
 def numbered(found: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from gslc.documents.lock import write_lock
 from gslc.edges.files import Comparison, compare, ignored_by_git, open_folder, publish, write_whole
 from gslc.ir.diagnostic import Diagnostic, Place, has_errors
 from gslc.ir.lock import Lock, Seat
+from gslc.ir.placement import Placement
 from gslc.pipeline import Compilation, compile_cluster
 
 
@@ -86,9 +87,14 @@ def build(session: Session, paths: Paths, ask: Ask) -> None:
     old_lock, old_text = read_lock_file(session, paths, description)
     registry = registry_for(session, description)
     lock = bring_facts(
-        session, paths, description, old_lock, old_text, locked=ask.locked or ask.frozen, offline=ask.offline or ask.frozen,
+        session,
+        paths,
+        description,
+        old_lock,
+        locked_flag=flag_given(ask) if ask.locked or ask.frozen else None,
+        offline_flag="--offline" if ask.offline else None,
         keep=ask.keeps_lock,
-    )  # fmt: skip
+    )
     outcome = compile_cluster(description, lock, registry, mirror=ask.mirror, lap=session.lap)
     session.add(outcome.diagnostics)
     compilation = outcome.value
@@ -182,13 +188,17 @@ def summary(session: Session, compilation: Compilation | None) -> str:
 
     if session.format == "markdown":
         return plan_summary_markdown(compilation.plan)
-    text = plan_summary(compilation.plan)
-    moves = "".join(
+    text = plan_summary(compilation.plan) + moved_lines(compilation.placement)
+    return text + (fleet_text(compilation.placement) if session.verbose else "")
+
+
+def moved_lines(placement: Placement) -> str:
+    """One line for each replica that left its locked seats, and why."""
+    return "".join(
         f"moved: {a.model}-{a.replica} from {seats(a.moved_from)} to {seats(a.seats)}, because {a.moved_because}\n"
-        for a in compilation.placement.assignments
+        for a in placement.assignments
         if a.moved_from is not None
     )
-    return text + moves + (fleet_text(compilation.placement) if session.verbose else "")
 
 
 def seats(places: tuple[Seat, ...]) -> str:

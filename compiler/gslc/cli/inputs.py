@@ -93,7 +93,7 @@ def read_lock_file(session: Session, paths: Paths, cluster: Cluster) -> tuple[Lo
 def other_cluster(path: str, found: str, wanted: str) -> Diagnostic:
     """The refusal of a lock that was made for another cluster."""
     return Diagnostic(
-        code="GS205",
+        code="GS203",
         place=Place(file=path),
         message=f"this lock belongs to the cluster {found!r}, not to {wanted!r}",
         help="name the right lock with --lock-file, or remove this one to start afresh",

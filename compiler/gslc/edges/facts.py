@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gslc.edges.fetch_gguf import fetch_gguf, wanted_projector
+from gslc.edges.fetch_gguf import fetch_gguf
 from gslc.edges.fetch_speech import fetch_speech, speech_framework
 from gslc.edges.fetch_transformers import fetch_transformers
 from gslc.edges.fetching import Fetch
@@ -18,6 +18,7 @@ from gslc.edges.hub_file import open_file
 from gslc.edges.hub_huggingface import open_huggingface
 from gslc.edges.hub_modelscope import open_modelscope
 from gslc.edges.hub_ollama import open_ollama
+from gslc.engines.asked import asked_of, facts_current, wanted_projector
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Model, Places, Source, SourceKind
@@ -29,6 +30,8 @@ OPENERS: Mapping[SourceKind, Callable[[Source, HubSettings], OpenListing]] = {
     "file": open_file,
 }
 UNKNOWN_PLACE = Place(file="cluster.yaml")
+
+__all__ = ["FetchProgress", "Progress", "facts_current", "fetch_all", "fetch_facts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +50,6 @@ Progress: TypeAlias = Callable[[FetchProgress], None]
 
 def _silent(moment: FetchProgress) -> None:
     del moment
-
-
-# ------------------------------------------------------------------ is the lock current?
-
-
-def facts_current(model: Model, facts: ModelFacts) -> bool:
-    """True when the facts answer what the model asks for now, so that nothing has to be fetched.
-
-    A model without a source needs none. The text of the source, the projector and the format that an explicit backend
-    wants are compared; a branch that has moved on is not looked for (that is what `gslc lock --upgrade` does).
-    """
-    if model.source is None:
-        return True
-    if facts.source != model.source.text or dict(facts.asked) != dict(_asked(model, facts)):
-        return False
-    return _format_answers(model, facts)
-
-
-def _asked(model: Model, facts: ModelFacts) -> tuple[tuple[str, str], ...]:
-    """The settings that chose the files, beside the source."""
-    wanted = wanted_projector(model)
-    return (("mmproj", wanted),) if wanted is not None and facts.gguf is not None else ()
-
-
-def _format_answers(model: Model, facts: ModelFacts) -> bool:
-    if model.backend == "vox-box":
-        return facts.speech is not None
-    if model.backend == "vllm":
-        return facts.safetensors is not None or facts.gguf is not None
-    if model.backend in ("llama-box", "llama.cpp"):
-        return facts.gguf is not None
-    return facts.kind != "other" or model.backend == "custom"
 
 
 # ------------------------------------------------------------------ one model
@@ -110,7 +81,7 @@ def _fetch(model: Model, settings: HubSettings, place: Place, step: Callable[[st
     except HubError as error:
         message = f"model '{model.name}': {error.message}"
         return Outcome(value=None, diagnostics=(Diagnostic(code=error.code, message=message, place=place, help=error.action),))
-    asked = _asked(model, facts)
+    asked = asked_of(model, facts)
     return Outcome(value=dataclasses.replace(facts, asked=asked), diagnostics=tuple(fetch.remarks))
 
 

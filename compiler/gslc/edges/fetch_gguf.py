@@ -8,8 +8,8 @@ from gslc.edges.gguf_header import HEADER_LIMIT_LOCAL, HEADER_LIMIT_REMOTE, Gguf
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.hub import HubError, HubFile
 from gslc.engines.kinds import gguf_kind
+from gslc.engines.asked import wanted_projector
 from gslc.ir.facts import GgufFacts, ModelFacts
-from gslc.ir.inputs import Model
 
 MIB = 1024**2
 # A header has 0.6-10 MB: few requests for the usual one, and little too much at its end.
@@ -66,23 +66,6 @@ def _projector_file(fetch: Fetch, model: GgufModel, kind: str) -> HubFile | None
     if wanted == "" or (wanted is not None and wanted.startswith("/")) or kind != "chat":
         return None  # switched off; or the user's own file on the hosts; or no use for one
     return choose_projector(fetch.listing, model, wanted)
-
-
-def wanted_projector(model: Model) -> str | None:
-    """The projector that the model's settings name; "" where they switch it off, None where they say nothing.
-
-    `mmproj` wins; llama-server's own --mmproj, -mm and --no-mmproj in `args` count as well.
-    """
-    if model.mmproj is not None:
-        return model.mmproj
-    wanted: str | None = None
-    for position, word in enumerate(model.args):
-        name, separator, value = word.partition("=")
-        if word == "--no-mmproj":
-            wanted = ""
-        elif name in ("--mmproj", "-mm"):
-            wanted = value if separator else model.args[position + 1] if position + 1 < len(model.args) else None
-    return wanted
 
 
 def _read_projector(fetch: Fetch, file: HubFile) -> GgufFacts:

@@ -45,4 +45,9 @@ CODES: CodeTable = {
         meaning="The lock was written by a release of gslc with another lock format.",
         remedy="Use that release, or delete the lock and run `gslc lock`.",
     ),
+    "GS208": CodeEntry(
+        title="The lock lacks a model and may not be changed",
+        meaning="With --locked or --frozen the lock must already hold the facts of every model; this model is new, or its source was changed.",
+        remedy="Run `gslc lock` and commit the result.",
+    ),
 }

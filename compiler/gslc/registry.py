@@ -26,18 +26,19 @@ BACKEND_GROUP = "gslc.backends"
 TARGET_GROUP = "gslc.targets"
 
 
-def default_registry(backend_names: Iterable[str] = (), target_names: Iterable[str] = ()) -> Registry:
-    """The built-in backends and targets, and the plug-ins among the names given.
+def registry_of(backend_names: Iterable[str], target_names: Iterable[str]) -> Registry:
+    """The backends and targets of these names; only their modules are imported, since a build needs few of them.
 
-    Plug-ins are looked for only when a name isn't built in: reading the metadata of all installed packages costs 46 ms.
-    Raises LookupError for a name that nobody offers.
+    A name that isn't built in is a plug-in's: reading the metadata of all installed packages costs 46 ms, and happens
+    only then. Raises LookupError for a name that nobody offers.
     """
-    backends: dict[str, Backend] = {name: load(*where)() for name, where in BACKENDS.items()}
-    targets: dict[str, Target] = {name: load(*where)(templates=resource_text) for name, where in TARGETS.items()}
-    for name in sorted(set(backend_names) - backends.keys()):
-        backends[name] = plugin(BACKEND_GROUP, name)()
-    for name in sorted(set(target_names) - targets.keys()):
-        targets[name] = plugin(TARGET_GROUP, name)(templates=resource_text)
+    backends: dict[str, Backend] = {}
+    for name in sorted(set(backend_names)):
+        backends[name] = (load(*BACKENDS[name]) if name in BACKENDS else plugin(BACKEND_GROUP, name))()
+    targets: dict[str, Target] = {}
+    for name in sorted(set(target_names)):
+        make = load(*TARGETS[name]) if name in TARGETS else plugin(TARGET_GROUP, name)
+        targets[name] = make(templates=resource_text)
     return Registry(backends=backends, targets=targets)
 
 

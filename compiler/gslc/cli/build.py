@@ -85,7 +85,6 @@ def build(session: Session, paths: Paths, ask: Ask) -> None:
     """Run a build to its end; leaves by session.finish."""
     description = read_cluster_file(session, paths)
     old_lock, old_text = read_lock_file(session, paths, description)
-    registry = registry_for(session, description)
     lock = bring_facts(
         session,
         paths,
@@ -95,7 +94,7 @@ def build(session: Session, paths: Paths, ask: Ask) -> None:
         offline_flag="--offline" if ask.offline else None,
         keep=ask.keeps_lock,
     )
-    outcome = compile_cluster(description, lock, registry, mirror=ask.mirror, lap=session.lap)
+    outcome = compile_cluster(description, lock, registry_for(description, lock), mirror=ask.mirror, lap=session.lap)
     session.add(outcome.diagnostics)
     compilation = outcome.value
     if compilation is None or has_errors(outcome.diagnostics) or compilation.plan.unplaced:

@@ -140,7 +140,7 @@ def read_text(session: Session, file: str) -> str:
 def not_utf8(file: str, error: UnicodeDecodeError) -> Diagnostic:
     """What is said of a file in another encoding (PowerShell's `>` writes UTF-16)."""
     return Diagnostic(
-        code="GS150",
+        code="GS180",
         message=f"{file} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}",
         place=Place(file=file),
         help="save it as UTF-8; in PowerShell: … | Out-File -Encoding utf8 FILE",

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from gslc.cli.session import INPUT_ERROR, OUT_OF_DATE, OUTSIDE_FAILED, Session
 from gslc.contracts import Registry
-from gslc.documents.lock import LOCK_INTEGRITY_CODES, read_lock
+from gslc.documents.lock import read_lock
 from gslc.edges.files import read_input
-from gslc.edges.gpu_table import RESOURCE, load_gpu_table
+from gslc.edges.gpu_table import RESOURCE, GpuTable, load_gpu_table
 from gslc.edges.includes import ClusterFiles
 from gslc.edges.resources import resource_text
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.include import load_documents
-from gslc.ir.diagnostic import Diagnostic, Place, has_errors
+from gslc.frontend.source import Document
+from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock
-from gslc.registry import default_registry
+from gslc.passes.eligible import choose_backend
+from gslc.registry import BACKEND_GROUP, BACKENDS, TARGET_GROUP, TARGETS, plugin_names, registry_of
 
 STDIN = "-"
 
@@ -54,7 +56,7 @@ def read_cluster_file(session: Session, paths: Paths) -> Cluster:
     session.add(documents.diagnostics)
     if documents.value is None:
         session.finish(INPUT_ERROR if reader.sources else OUTSIDE_FAILED)
-    outcome = read_cluster(documents.value, load_gpu_table(resource_text(RESOURCE)))
+    outcome = read_with_plugins(documents.value, load_gpu_table(resource_text(RESOURCE)))
     session.add(outcome.diagnostics)
     if outcome.value is None or has_errors(outcome.diagnostics):
         session.finish(INPUT_ERROR)
@@ -62,11 +64,23 @@ def read_cluster_file(session: Session, paths: Paths) -> Cluster:
     return outcome.value
 
 
-def registry_for(session: Session, cluster: Cluster) -> Registry:
-    """The registry with the plug-ins that the cluster names."""
-    backends = {model.backend for model in cluster.models if model.backend}
-    targets = {host.target for host in cluster.hosts}
-    return default_registry(backends, targets)
+def read_with_plugins(documents: tuple[Document, ...], gpu_table: GpuTable) -> Outcome[Cluster]:
+    """The cluster; where it has mistakes it is read again with the names of plug-ins known, since one may be the reason."""
+    outcome = read_cluster(documents, gpu_table)
+    if not has_errors(outcome.diagnostics):
+        return outcome
+    backends, targets = plugin_names(BACKEND_GROUP), plugin_names(TARGET_GROUP)
+    if not backends and not targets:
+        return outcome
+    return read_cluster(
+        documents, gpu_table, targets=(*TARGETS, *sorted(targets)), backends=(*BACKENDS, *sorted(backends))
+    )
+
+
+def registry_for(cluster: Cluster, lock: Lock) -> Registry:
+    """The registry with the backends and targets that the cluster uses, plug-ins among them."""
+    backends = {choose_backend(model, lock.facts.get(model.name), cluster)[0] for model in cluster.models}
+    return registry_of(backends, {host.target for host in cluster.hosts})
 
 
 def read_lock_file(session: Session, paths: Paths, cluster: Cluster) -> tuple[Lock, str | None]:
@@ -99,5 +113,3 @@ def other_cluster(path: str, found: str, wanted: str) -> Diagnostic:
         help="name the right lock with --lock-file, or remove this one to start afresh",
     )
 
-
-__all__ = ["LOCK_INTEGRITY_CODES", "Paths", "paths_of", "read_cluster_file", "read_lock_file", "registry_for"]

@@ -91,7 +91,7 @@ def kept(cluster: Cluster, lock: Lock) -> Lock:
 
 def replanned(session: Session, paths: Paths, cluster: Cluster, lock: Lock) -> Compilation:
     """The fleet placed afresh; ends the run where a replica finds no place, keeping the facts."""
-    outcome = compile_cluster(cluster, lock, registry_for(session, cluster), replan=True, lap=session.lap)
+    outcome = compile_cluster(cluster, lock, registry_for(cluster, lock), replan=True, lap=session.lap)
     diagnostics: tuple[Diagnostic, ...] = outcome.diagnostics
     session.add(diagnostics)
     compilation = outcome.value

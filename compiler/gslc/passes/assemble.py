@@ -9,8 +9,8 @@ from dataclasses import replace
 from gslc.contracts import Backend, Registry
 from gslc.ir.diagnostic import Decision
 from gslc.ir.inputs import Host
-from gslc.ir.plan import DeviceMemory, Instance, Launch, ModelFile, Shard, ShardMemory
 from gslc.ir.placement import Assignment, Candidates, HostClass, HostGroup
+from gslc.ir.plan import DeviceMemory, Instance, Launch, ModelFile, Shard, ShardMemory
 
 NOTHING = DeviceMemory()
 

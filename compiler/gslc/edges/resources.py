@@ -10,7 +10,7 @@ from functools import cache
 def resource_root() -> str:
     """The folder that holds `schemas/` and `templates/`: the package itself when installed, else the checkout.
 
-    Wheels carry both folders inside the package; an editable install and a checkout keep them three folders up from here.
+    Wheels carry both folders inside the package; editable installs and checkouts keep them three folders up from here.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if os.path.isdir(os.path.join(package, "schemas")):
@@ -27,6 +27,6 @@ def resource_path(relative_path: str) -> str:
 
 
 def resource_text(relative_path: str) -> str:
-    """The text of a shipped file, e.g. `schemas/cluster.schema.json`; FileNotFoundError names one that was not packaged."""
+    """The text of a shipped file, e.g. `schemas/cluster.schema.json`; FileNotFoundError where it was not packaged."""
     with open(resource_path(relative_path), encoding="utf-8", newline="") as file:
         return file.read()

@@ -94,14 +94,18 @@ def check_version(top: Fields, *, required: bool) -> None:
         return
     version = top.need("version", sizes.whole_number(0, 1_000_000), 1, "begin with the line: version: 1")
     if version != 1:
-        top.refuse("version", "GS179", f"version is {version}; this gslc reads version 1", "write version: 1, or update gslc")
+        top.refuse(
+            "version", "GS179", f"version is {version}; this gslc reads version 1", "write version: 1, or update gslc"
+        )
 
 
 def check_ports(top: Fields, cluster: Cluster) -> None:
     """Warn of a port range that the kernel hands out too."""
     first, last = cluster.port_range
     if last >= FIRST_EPHEMERAL_PORT:
-        message = f"port_range {first}-{last} reaches into the ports that Linux gives to outgoing connections (32768-60999)"
+        message = (
+            f"port_range {first}-{last} reaches into the ports that Linux gives to outgoing connections (32768-60999)"
+        )
         found = top.find("port_range")
         mark = found[1][1] if found else 0
         action = "end it at 32767 or below, or reserve it with net.ipv4.ip_local_reserved_ports"

@@ -34,16 +34,22 @@ def variable(text: str, quoted: bool) -> str | Mistake:
     """The name of an environment variable that a model may set."""
     if not VARIABLE.match(text):
         return Mistake(
-            code="GS163", message=f"is {shown(text)}, which names no environment variable", help="use A-Z, 0-9 and _, no digit first"
+            code="GS163",
+            message=f"is {shown(text)}, which names no environment variable",
+            help="use A-Z, 0-9 and _, no digit first",
         )
     upper = text.upper()  # Windows doesn't tell Path from PATH
     if PLACEMENT.match(upper):
         return Mistake(
-            code="GS161", message=f"is {text}, which would override the placement", help="remove it, and pin cards with gpus: [host/0]"
+            code="GS161",
+            message=f"is {text}, which would override the placement",
+            help="remove it, and pin cards with gpus: [host/0]",
         )
     if LOADER.match(upper):
         return Mistake(
-            code="GS162", message=f"is {text}, which would load other code than the pinned one", help="remove it; set it in the image"
+            code="GS162",
+            message=f"is {text}, which would load other code than the pinned one",
+            help="remove it; set it in the image",
         )
     return text
 
@@ -51,7 +57,9 @@ def variable(text: str, quoted: bool) -> str | Mistake:
 def literal(text: str, quoted: bool) -> str | Mistake:
     """Text of one line that holds no token."""
     if looks_secret(text):
-        return Mistake(code="GS160", message="holds a literal token or password", help="write {secret: name} in env or api_key")
+        return Mistake(
+            code="GS160", message="holds a literal token or password", help="write {secret: name} in env or api_key"
+        )
     return names.line(text, quoted)
 
 
@@ -74,7 +82,9 @@ def read_environment(
     result: dict[str, str | SecretRef] = {}
     entries = scan.entries(node, mark, label)
     if len(entries) > MAX_VARIABLES:
-        scan.refuse(mark, "GS175", f"{label} has {len(entries):,} variables; {MAX_VARIABLES:,} is the most", "shorten it")
+        scan.refuse(
+            mark, "GS175", f"{label} has {len(entries):,} variables; {MAX_VARIABLES:,} is the most", "shorten it"
+        )
         return ()
     for key, (value, at, key_mark) in entries.items():
         name = scan.scalar(key, key_mark | 1, f"a key of {label}", variable, None)

@@ -66,7 +66,9 @@ class Scan:
     def scalar(self, node: Node, mark: Mark, label: str, reader: ScalarReader[T], default: D) -> T | D:
         """What a scalar says, or the default after its mistake was noted. `label` names the value in messages."""
         if node.__class__ is not str:
-            self.refuse(mark, "GS132", f"{label} wants one value, not {SHAPES[node.__class__]}", "write the value after the key")
+            self.refuse(
+                mark, "GS132", f"{label} wants one value, not {SHAPES[node.__class__]}", "write the value after the key"
+            )
             return default
         text = str(node)
         if text in NO_VALUE and not mark & 1:
@@ -205,7 +207,9 @@ def refuse_key(scan: Scan, mark: Mark, key: str, owner: str, known: frozenset[st
     scan.refuse(mark, "GS130", f"{owner or 'the cluster file'} has no key {shown(key)}", action)
 
 
-def read_map(scan: Scan, node: Node, mark: Mark, label: str, keys: ScalarReader[str], values: ScalarReader[T]) -> dict[str, T]:
+def read_map(
+    scan: Scan, node: Node, mark: Mark, label: str, keys: ScalarReader[str], values: ScalarReader[T]
+) -> dict[str, T]:
     """A map of scalars with free keys, in the order of the file; wrong entries are noted and left out."""
     result: dict[str, T] = {}
     for key, (value, value_mark, key_mark) in scan.entries(node, mark, label).items():

@@ -21,7 +21,7 @@ FACT_LABELS = ("os", "arch", "host")  # set by gslc on every host
 MAX_GPUS = 1_024  # of one host
 DEFAULT_MODEL_DIR = "/var/lib/gslc/models"
 DEFAULT_RESERVED_MEMORY_BYTES = 2 << 30  # the kernel, the supervisor and an SSH session
-ALL_INTERFACES = ("0.0.0.0", "::")
+ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  # refused as an address, nothing binds here
 
 HOST_KEYS = frozenset(
     {
@@ -66,13 +66,15 @@ def read_host(scan: Scan, name: str, node: Node, mark: Mark, defaults: HostDefau
     """The host of an entry; its mistakes are noted, and the value is then of no use."""
     fields = read_fields(scan, node, mark, f"host {name}", HOST_KEYS)
     take = fields.take
-    os: Os = cast(Os, take("os", os_name, "linux"))
-    arch: Arch = cast(Arch, take("arch", arch_name, "amd64"))
+    os: Os = cast("Os", take("os", os_name, "linux"))
+    arch: Arch = cast("Arch", take("arch", arch_name, "amd64"))
     memory = fields.need("memory", sizes.size, 0, "write how much RAM it has: memory: 128GiB")
     unified = take("unified_memory", sizes.boolean, False)
     address = take("address", names.address, None)
     if address in ALL_INTERFACES:
-        fields.refuse("address", "GS144", f"address of host {name} is {address}, which reaches no host", "write the host's own")
+        fields.refuse(
+            "address", "GS144", f"address of host {name} is {address}, which reaches no host", "write the host's own"
+        )
     reserved_memory, reserved_gpu = fields.take_node("reserved", read_reserved, (DEFAULT_RESERVED_MEMORY_BYTES, 0))
     if 0 < memory <= reserved_memory:
         refuse_reserved(fields, name, memory, reserved_memory)
@@ -160,7 +162,10 @@ def read_gpus(fields: Fields, host: str, table: GpuTable, shared_memory: int | N
         uuid = entry.take("uuid", names.uuid, None)
         if uuid is not None and count > 1:
             entry.refuse(
-                "uuid", "GS152", f"{entry.owner} has one uuid for {count} cards", "write one entry a card, each with its uuid"
+                "uuid",
+                "GS152",
+                f"{entry.owner} has one uuid for {count} cards",
+                "write one entry a card, each with its uuid",
             )
         kind = read_kind(entry, table, shared_memory)
         if len(gpus) + count > MAX_GPUS:
@@ -188,10 +193,15 @@ def read_kind(entry: Fields, table: GpuTable, shared_memory: int | None) -> GpuK
     if vendor is not None and vendor != kind.vendor:
         entry.refuse("vendor", "GS152", f"{kind.model} is made by {kind.vendor}, not by {vendor}", "remove vendor")
     if capability is not None and kind.vendor != "nvidia":
-        entry.refuse("compute_capability", "GS152", f"only NVIDIA cards have one, not {kind.vendor}", "remove compute_capability")
+        entry.refuse(
+            "compute_capability", "GS152", f"only NVIDIA cards have one, not {kind.vendor}", "remove compute_capability"
+        )
     if kind.vendor == "apple" and shared_memory is None:
         entry.refuse(
-            "model", "GS152", f"{entry.owner} is Apple silicon, whose GPU shares the host's memory", "set unified_memory: true at the host"
+            "model",
+            "GS152",
+            f"{entry.owner} is Apple silicon, whose GPU shares the host's memory",
+            "set unified_memory: true at the host",
         )
     stated = memory if memory is not None else kind.memory_bytes
     if shared_memory is not None:
@@ -221,5 +231,7 @@ def refuse_unknown(entry: Fields, model: str, table: GpuTable) -> None:
     """Note a card that is not in the table, with those that may be meant."""
     near = table.nearest(model)[:3]
     by_hand = "model: custom, vendor: nvidia, memory: 24GiB"
-    action = f"did you mean {' or '.join(near)}? Else describe it: {by_hand}" if near else f"describe it by hand: {by_hand}"
+    action = (
+        f"did you mean {' or '.join(near)}? Else describe it: {by_hand}" if near else f"describe it by hand: {by_hand}"
+    )
     entry.refuse("model", "GS150", f"{entry.owner}: the GPU {shown(model)} is not known", action)

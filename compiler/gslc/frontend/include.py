@@ -17,7 +17,10 @@ PATTERN = re.compile(r"[^\x00-\x1f\x7f\\:]{1,500}\Z")
 
 
 class ClusterReader(Protocol):
-    """How the files of a cluster are reached; the edges do it. Paths are relative to the cluster file's folder, with `/`."""
+    """How the files of a cluster are reached; the edges do it.
+
+    Paths are relative to the cluster file's folder, with `/`.
+    """
 
     def read(self, path: str) -> Outcome[bytes]:
         """The bytes of a regular file below the folder; an error where a link leads out of it."""
@@ -28,7 +31,7 @@ class ClusterReader(Protocol):
         ...
 
     def expand(self, pattern: str) -> tuple[str, ...]:
-        """The paths of the regular files that match a glob (`*`, `?`, `[…]` within one part, `**` over folders), sorted."""
+        """The regular files that match a glob (`*`, `?`, `[…]` within one part, `**` over folders), sorted."""
         ...
 
 
@@ -70,7 +73,9 @@ def included_paths(main: Document, reader: ClusterReader) -> tuple[frozenset[str
         return frozenset(), []
     node, mark, _ = entry
     if not isinstance(node, Sequence):
-        return frozenset(), [problem(main, mark, "GS132", "include wants a list of files", "write: include: [hosts/*.yaml]")]
+        return frozenset(), [
+            problem(main, mark, "GS132", "include wants a list of files", "write: include: [hosts/*.yaml]")
+        ]
     paths: set[str] = set()
     problems: list[Diagnostic] = []
     for pattern, at in node:
@@ -95,7 +100,9 @@ def included_paths(main: Document, reader: ClusterReader) -> tuple[frozenset[str
 def pattern_problem(main: Document, pattern: object, mark: Mark) -> Diagnostic | None:
     """Why an item of `include` can't be used, or None."""
     if not isinstance(pattern, str) or not PATTERN.match(pattern):
-        return problem(main, mark, "GS120", "include wants a path with /, relative to this file", "write, e.g. hosts/*.yaml")
+        return problem(
+            main, mark, "GS120", "include wants a path with /, relative to this file", "write, e.g. hosts/*.yaml"
+        )
     parts = pattern.split("/")
     if pattern.startswith("/") or any(part in ("", ".", "..") for part in parts):
         message = f"include {shown(pattern)} may not leave the folder of the cluster file, nor hold '.' or '//'"
@@ -139,7 +146,9 @@ def clashes(documents: tuple[Document, ...]) -> list[Diagnostic]:
                 message = f"{section.removesuffix('s')} {shown(name)} is defined twice"
                 place = document.place(mark)
                 problems.append(
-                    Diagnostic(code="GS122", message=message, place=place, help="keep one of the two", related=(related,))
+                    Diagnostic(
+                        code="GS122", message=message, place=place, help="keep one of the two", related=(related,)
+                    )
                 )
     return problems
 

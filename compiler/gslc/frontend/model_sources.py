@@ -34,12 +34,17 @@ def model_source(text: str, quoted: bool) -> Source | Mistake:
         return wrong(text, without_scheme(text))
     if scheme not in SCHEMES:
         near = nearest(scheme, SCHEMES)
-        return wrong(text, f"did you mean {near[0]}://{rest}?" if near else "begin with hf://, modelscope://, ollama:// or file:///")
+        return wrong(
+            text,
+            f"did you mean {near[0]}://{rest}?" if near else "begin with hf://, modelscope://, ollama:// or file:///",
+        )
     if scheme == "file":
         return file_source(text, rest)
     found = (OLLAMA if scheme == "ollama" else HUB).match(rest)
     if not found:
-        return wrong(text, f"write it like {EXAMPLES[scheme]}" + ("[@revision][/file or :QUANT]" if scheme != "ollama" else ""))
+        return wrong(
+            text, f"write it like {EXAMPLES[scheme]}" + ("[@revision][/file or :QUANT]" if scheme != "ollama" else "")
+        )
     parts = found.groupdict()
     path = parts.get("path")
     if path is not None and not path_stays(path):

@@ -23,14 +23,14 @@ MODEL_KEYS = frozenset(
     {
         "source", "replicas", "context", "parallel", "host_selector", "cpu_offload", "distributed", "backend",
         "backend_for_gguf", "served_name", "gpus", "tensor_parallel", "pipeline_parallel", "gpu_memory_utilization",
-        "gpu_layers", "tensor_split", "kv_cache_type", "placement", "anti_affinity", "exclusive_gpus", "priority", "port",
-        "mmproj", "args", "env", "api_key", "image", "command", "requirements",
+        "gpu_layers", "tensor_split", "kv_cache_type", "placement", "anti_affinity", "exclusive_gpus", "priority",
+        "port", "mmproj", "args", "env", "api_key", "image", "command", "requirements",
     }
 )  # fmt: skip
 # What gslc tells an engine of its own; a custom program is told in its command.
 ENGINE_KEYS = (
-    "backend_for_gguf", "context", "cpu_offload", "gpu_layers", "gpu_memory_utilization", "kv_cache_type", "mmproj", "parallel",
-    "pipeline_parallel", "tensor_parallel", "tensor_split",
+    "backend_for_gguf", "context", "cpu_offload", "gpu_layers", "gpu_memory_utilization", "kv_cache_type", "mmproj",
+    "parallel", "pipeline_parallel", "tensor_parallel", "tensor_split",
 )  # fmt: skip
 
 replica_count = sizes.whole_number(0, MAX_REPLICAS)
@@ -66,7 +66,9 @@ def read_model(name: str, fields: Fields, backends: tuple[str, ...]) -> Model:
         gpus=take_node("gpus", read_pins, ()),
         tensor_parallel=take("tensor_parallel", parallel_size, None),
         pipeline_parallel=take("pipeline_parallel", parallel_size, None),
-        gpu_memory_utilization=cast("int | Literal['auto'] | None", take("gpu_memory_utilization", sizes.utilization, None)),
+        gpu_memory_utilization=cast(
+            "int | Literal['auto'] | None", take("gpu_memory_utilization", sizes.utilization, None)
+        ),
         gpu_layers=take("gpu_layers", layer_count, None),
         tensor_split=take_node("tensor_split", read_split, None),
         kv_cache_type=take("kv_cache_type", names.cache_type, None),
@@ -109,7 +111,7 @@ def read_pins(scan: Scan, node: Node, mark: Mark, label: str) -> tuple[tuple[str
 def read_split(scan: Scan, node: Node, mark: Mark, label: str) -> tuple[int, ...]:
     """How the layers are shared out over the devices, in the engine's device order."""
     shares = read_list(scan, node, mark, label, split_share, 1_024)
-    if isinstance(node, Sequence) and shares == () or (shares and not any(shares)):
+    if (isinstance(node, Sequence) and shares == ()) or (shares and not any(shares)):
         scan.refuse(mark, "GS137", f"{label} gives no device a share", "write one number a device, e.g. [3, 1]")
     return shares
 
@@ -121,7 +123,9 @@ def projector_path(text: str, quoted: bool) -> str | Mistake:
         return read
     if "\\" in text or any(part in ("", ".", "..") for part in text.removeprefix("/").split("/")):
         return Mistake(
-            code="GS145", message=f"wants a file of the model's repository, not {shown(text)}", help="write it like mmproj-*.gguf"
+            code="GS145",
+            message=f"wants a file of the model's repository, not {shown(text)}",
+            help="write it like mmproj-*.gguf",
         )
     return text
 
@@ -138,8 +142,15 @@ def check_model(name: str, fields: Fields, model: Model) -> None:
         fields.miss("source", f"model {name} has no source", "write where it is: source: hf://owner/repository")
     needs_custom = "only a model with backend: custom has a command"
     if fields.has("command"):
-        fields.refuse("command", "GS173", f"{fields.label('command')} would not be run: {needs_custom}", "use args, or backend: custom")
-    if any(requirement.command or any(part.command for part in requirement.parts) for requirement in model.requirements):
+        fields.refuse(
+            "command",
+            "GS173",
+            f"{fields.label('command')} would not be run: {needs_custom}",
+            "use args, or backend: custom",
+        )
+    if any(
+        requirement.command or any(part.command for part in requirement.parts) for requirement in model.requirements
+    ):
         message = f"{fields.label('requirements')} hold a command: {needs_custom}"
         fields.refuse("requirements", "GS173", message, "use args, or backend: custom")
     check_split(fields, model)
@@ -155,7 +166,11 @@ def check_custom(fields: Fields, model: Model) -> None:
         message = f"{fields.owner} is custom and states no requirements"
         action = "state its memory: requirements: [{gpus: 1, gpu_memory: 3GiB, memory: 1GiB}]"
         fields.miss("requirements", message, action)
-    whole = all(r.command or all(part.command for part in r.parts) for r in model.requirements) if model.requirements else False
+    whole = (
+        all(r.command or all(part.command for part in r.parts) for r in model.requirements)
+        if model.requirements
+        else False
+    )
     if not model.command and not model.image and not whole and not fields.has("command"):
         message = f"{fields.owner} is custom and has neither command nor image"
         fields.miss("command", message, "write what to run: command: [program, --port, '{port}']")

@@ -16,7 +16,9 @@ DEVICE_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in
 LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?\Z")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/+@-]{0,126}[A-Za-z0-9])?\Z")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,63}\Z")
-HOST_ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?\Z")
+HOST_ADDRESS = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?\Z"
+)
 IPV4_BYTE = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
 IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}\Z")
 ABSOLUTE_PATH = re.compile(r"(?:/|[A-Za-z]:[\\/])[^\x00-\x1f\x7f]{0,1023}\Z")
@@ -114,10 +116,14 @@ def absolute_path(text: str, quoted: bool) -> str | Mistake:
     """A path on a host, from its root, without `..`."""
     if not ABSOLUTE_PATH.match(text):
         return Mistake(
-            code="GS145", message=f"wants a path from the root, not {shown(text)}", help="write it like /var/lib/gslc/models"
+            code="GS145",
+            message=f"wants a path from the root, not {shown(text)}",
+            help="write it like /var/lib/gslc/models",
         )
     if ".." in re.split(r"[\\/]", text):
-        return Mistake(code="GS145", message=f"is {shown(text)}; '..' may not stand in a path", help="write the path out")
+        return Mistake(
+            code="GS145", message=f"is {shown(text)}; '..' may not stand in a path", help="write the path out"
+        )
     return text
 
 
@@ -126,7 +132,9 @@ def line(text: str, quoted: bool) -> str | Mistake:
     found = CONTROL.search(text)
     if found:
         return Mistake(
-            code="GS149", message=f"holds the control character U+{ord(found.group()):04X}", help="write it in one line, without tabs"
+            code="GS149",
+            message=f"holds the control character U+{ord(found.group()):04X}",
+            help="write it in one line, without tabs",
         )
     if len(text) > MAX_TEXT_CHARACTERS:
         return Mistake(

@@ -29,7 +29,10 @@ def check_references(
     total = sum(model.replicas for model in cluster.models)
     if total > MAX_INSTANCES and models:
         largest_fields, largest = max(models, key=lambda entry: entry[1].replicas)
-        message = f"the models have {total:,} replicas in all; {MAX_INSTANCES:,} is the most (model {largest.name}: {largest.replicas:,})"
+        message = (
+            f"the models have {total:,} replicas in all, {largest.replicas:,} of them of model {largest.name}; "
+            f"{MAX_INSTANCES:,} is the most"
+        )
         largest_fields.refuse("replicas", "GS175", message, "write fewer replicas")
 
 
@@ -54,14 +57,20 @@ def check_pins(fields: Fields, model: Model, hosts: Mapping[str, tuple[Fields, H
         if name not in hosts:
             near = nearest(name, hosts)
             action = f"did you mean {near[0]}/{index}?" if near else f"hosts: {listed(sorted(hosts))}"
-            fields.refuse("gpus", "GS170", f"gpus of model {model.name} names {name}/{index}, but there is no host {name}", action)
+            fields.refuse(
+                "gpus", "GS170", f"gpus of model {model.name} names {name}/{index}, but there is no host {name}", action
+            )
             continue
         host_fields, host = hosts[name]
         if index >= len(host.gpus):
             have = f"its GPUs are 0 to {len(host.gpus) - 1}" if host.gpus else "it has no GPU"
             related = (Related(place=host_fields.place("gpus"), message=f"the GPUs of host {name}"),)
-            action = f"name one of {name}/0 to {name}/{len(host.gpus) - 1}" if host.gpus else f"give host {name} its gpus"
-            fields.refuse("gpus", "GS170", f"gpus of model {model.name} names {name}/{index}, but {have}", action, related)
+            action = (
+                f"name one of {name}/0 to {name}/{len(host.gpus) - 1}" if host.gpus else f"give host {name} its gpus"
+            )
+            fields.refuse(
+                "gpus", "GS170", f"gpus of model {model.name} names {name}/{index}, but {have}", action, related
+            )
 
 
 def index_labels(hosts: tuple[Host, ...]) -> Mapping[str, Mapping[str, frozenset[str]]]:
@@ -84,12 +93,21 @@ def check_selector(
         if values is None:
             near = nearest(key, by_label)
             action = f"did you mean {near[0]}?" if near else f"labels that exist: {listed(sorted(by_label))}"
-            fields.refuse("host_selector", "GS171", f"{where} wants {key}: {value}, but no host has the label {key}", action)
+            fields.refuse(
+                "host_selector", "GS171", f"{where} wants {key}: {value}, but no host has the label {key}", action
+            )
             return
         if value not in values:
             near = nearest(value, values)
-            action = f"did you mean {key}: {near[0]}?" if near else f"values of {key} that exist: {listed(sorted(values))}"
-            fields.refuse("host_selector", "GS171", f"{where} wants {key}: {value}, which matches none of {host_count} hosts", action)
+            action = (
+                f"did you mean {key}: {near[0]}?" if near else f"values of {key} that exist: {listed(sorted(values))}"
+            )
+            fields.refuse(
+                "host_selector",
+                "GS171",
+                f"{where} wants {key}: {value}, which matches none of {host_count} hosts",
+                action,
+            )
             return
         matching = values[value] if matching is None else matching & values[value]
         if not matching:

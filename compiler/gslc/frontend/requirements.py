@@ -56,14 +56,20 @@ def read_part(fields: Fields) -> RequirementPart:
     if "gpu_memory" in fields.entries and "gpus" not in fields.entries:
         fields.refuse("gpu_memory", "GS174", f"{fields.owner} has gpu_memory but no gpus", "write on how many: gpus: 1")
     elif gpus and not gpu_memory and "gpu_memory" not in fields.entries:
-        fields.refuse("gpus", "GS174", f"{fields.owner} has gpus but no gpu_memory", "write how much on each: gpu_memory: 3GiB")
+        fields.refuse(
+            "gpus", "GS174", f"{fields.owner} has gpus but no gpu_memory", "write how much on each: gpu_memory: 3GiB"
+        )
     elif gpu_memory and not gpus:
-        fields.refuse("gpus", "GS174", f"{fields.owner} has gpu_memory on 0 GPUs", "write gpus: 1, or remove gpu_memory")
+        fields.refuse(
+            "gpus", "GS174", f"{fields.owner} has gpu_memory on 0 GPUs", "write gpus: 1, or remove gpu_memory"
+        )
     elif "gpus" not in fields.entries and "memory" not in fields.entries:
         fields.refuse("gpus", "GS174", f"{fields.owner} asks for nothing", "state gpus and gpu_memory, or memory")
     if offload > memory:
         message = f"{fields.owner} has offload above memory ({offload} of {memory} bytes)"
-        fields.refuse("offload", "GS174", message, "offload is the part of memory that a better alternative has on a GPU")
+        fields.refuse(
+            "offload", "GS174", message, "offload is the part of memory that a better alternative has on a GPU"
+        )
     return RequirementPart(
         gpus=gpus,
         gpu_memory_bytes=gpu_memory,

@@ -46,12 +46,16 @@ def size(text: str, quoted: bool, *, round_up: bool = False) -> int | Mistake:
         total = thousandths * UNITS[unit]
         bytes_ = -(-total // 1000) if round_up else total // 1000
         if bytes_ > MAX_SIZE_BYTES:
-            return Mistake(code="GS137", message=f"is {shown(text)}; more than 1024TiB is not read", help="check the unit")
+            return Mistake(
+                code="GS137", message=f"is {shown(text)}; more than 1024TiB is not read", help="check the unit"
+            )
         return bytes_
     if WHOLE.match(text):
         return bare_size(text, quoted)
     loose = LOOSE_SIZE.match(text)
-    meant = f"did you mean {loose[1]}{loose[2].upper()}iB?" if loose else "write a number with a unit: 24GiB, 80GB, 512MiB"
+    meant = (
+        f"did you mean {loose[1]}{loose[2].upper()}iB?" if loose else "write a number with a unit: 24GiB, 80GB, 512MiB"
+    )
     return Mistake(code="GS141", message=f"wants a size, not {shown(text)}", help=meant)
 
 
@@ -73,7 +77,9 @@ def bare_size(text: str, quoted: bool) -> int | Mistake:
             help=f"did you mean {text}GiB?" if number < 10_000 else f"did you mean {text}MiB?",
         )
     if number > MAX_SIZE_BYTES:
-        return Mistake(code="GS137", message=f"is {text} bytes; more than 1024TiB is not read", help="write a size: 24GiB")
+        return Mistake(
+            code="GS137", message=f"is {text} bytes; more than 1024TiB is not read", help="write a size: 24GiB"
+        )
     return number
 
 
@@ -88,12 +94,18 @@ def whole_number(minimum: int, maximum: int) -> ScalarReader[int]:
     def read(text: str, quoted: bool) -> int | Mistake:
         if quoted or not WHOLE.match(text):
             what = f"the text {shown(text)}" if quoted else shown(text)
-            action = f"write {text} without quotes" if quoted and WHOLE.match(text) else f"write a number, e.g. {max(minimum, 1)}"
+            action = (
+                f"write {text} without quotes"
+                if quoted and WHOLE.match(text)
+                else f"write a number, e.g. {max(minimum, 1)}"
+            )
             return Mistake(code="GS134", message=f"wants a whole number, not {what}", help=action)
         number = int(text)
         if not minimum <= number <= maximum:
             return Mistake(
-                code="GS137", message=f"is {number}; it must be from {minimum} to {maximum}", help="write a number in that range"
+                code="GS137",
+                message=f"is {number}; it must be from {minimum} to {maximum}",
+                help="write a number in that range",
             )
         return number
 
@@ -119,11 +131,21 @@ def utilization(text: str, quoted: bool) -> int | str | Mistake:
         return "auto"
     found = FRACTION.match(text)
     if quoted or not found or len(text) > MAX_FRACTION_CHARACTERS:
-        action = f"did you mean 0.{text}?" if re.match(r"[1-9][0-9]?\Z", text) else "write a share of the memory, e.g. 0.9, or auto"
-        return Mistake(code="GS134", message=f"wants a number from 0.001 to 1 with up to three decimals, not {shown(text)}", help=action)
+        action = (
+            f"did you mean 0.{text}?"
+            if re.match(r"[1-9][0-9]?\Z", text)
+            else "write a share of the memory, e.g. 0.9, or auto"
+        )
+        return Mistake(
+            code="GS134",
+            message=f"wants a number from 0.001 to 1 with up to three decimals, not {shown(text)}",
+            help=action,
+        )
     thousandths = int(found[1]) * 1000 + int((found[2] or "").ljust(3, "0"))
     if not 1 <= thousandths <= 1000:
-        return Mistake(code="GS137", message=f"is {text}; it must be from 0.001 to 1", help="write a share of the memory, e.g. 0.9")
+        return Mistake(
+            code="GS137", message=f"is {text}; it must be from 0.001 to 1", help="write a share of the memory, e.g. 0.9"
+        )
     return thousandths
 
 
@@ -134,7 +156,11 @@ def port_range(text: str, quoted: bool) -> tuple[int, int] | Mistake:
     """First and last port of `20000-29999`, both usable."""
     found = re.match(r"([1-9][0-9]{0,4}) ?- ?([1-9][0-9]{0,4})\Z", text)
     if not found:
-        return Mistake(code="GS148", message=f"wants two ports, not {shown(text)}", help="write the first and the last: 20000-29999")
+        return Mistake(
+            code="GS148",
+            message=f"wants two ports, not {shown(text)}",
+            help="write the first and the last: 20000-29999",
+        )
     first, last = int(found[1]), int(found[2])
     if not first <= last <= 65535:
         return Mistake(
@@ -149,5 +175,7 @@ def compute_capability(text: str, quoted: bool) -> tuple[int, int] | Mistake:
     """Major and minor number of an NVIDIA compute capability, "8.9"."""
     found = re.match(r"([1-9][0-9]?)\.([0-9])\Z", text)
     if not found:
-        return Mistake(code="GS149", message=f"wants a compute capability, not {shown(text)}", help='write it like "8.9"')
+        return Mistake(
+            code="GS149", message=f"wants a compute capability, not {shown(text)}", help='write it like "8.9"'
+        )
     return int(found[1]), int(found[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gslc.ir.diagnostic import Diagnostic, Severity
 from gslc.report.diagnostics_text import escape
 
-# GitHub shows ten annotations of each type a step and drops the rest without a word, so the rest is counted in a last line.
+# GitHub shows ten annotations of each type a step and drops the rest without a word.
 MAX_EACH = 10
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -28,7 +28,8 @@ def github_annotations(diagnostics: tuple[Diagnostic, ...]) -> str:
 def annotation(diagnostic: Diagnostic) -> str:
     """A diagnostic as a workflow command."""
     place = diagnostic.place
-    properties = f"file={property_value(place.file)},line={place.line},col={place.column},title={property_value(diagnostic.code)}"
+    file, title = property_value(place.file), property_value(diagnostic.code)
+    properties = f"file={file},line={place.line},col={place.column},title={title}"
     return f"::{COMMANDS[diagnostic.severity]} {properties}::{message_value(sentence(diagnostic))}"
 
 

@@ -20,7 +20,9 @@ ROOT = "%SRCROOT%"
 DOCUMENTATION = "docs/diagnostics.md"  # below the root of gslc's own repository
 LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "note"}
 MAX_RESULTS = 25_000  # what GitHub takes in one run
-UNLISTED = CodeEntry(title="a diagnostic of a plug-in", meaning="Its code is not in gslc's own table.", remedy="See the plug-in's notes.")
+UNLISTED = CodeEntry(
+    title="a diagnostic of a plug-in", meaning="Its code is not in gslc's own table.", remedy="See the plug-in's notes."
+)
 
 
 def sarif_log(diagnostics: tuple[Diagnostic, ...]) -> str:

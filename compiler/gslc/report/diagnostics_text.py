@@ -11,7 +11,7 @@ from gslc.ir.diagnostic import Diagnostic, Place, Severity
 COLOURS: Mapping[str, str] = {"error": "31", "warning": "33", "note": "36", "help": "32", "frame": "34"}
 MAX_EXCERPT = 160  # characters of a source line that are shown
 TAB = "    "
-SECRET_CODE = "GS160"  # a literal secret: its line is not shown, since logs are kept
+CODE_OF_SECRETS = "GS160"  # a literal secret: its line is never shown, since logs are kept
 # What could move the cursor, recolour the terminal, or reorder what is read (bidi, zero width, line separators).
 UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -26,6 +26,10 @@ def render_text(diagnostics: tuple[Diagnostic, ...], sources: Mapping[str, str],
     if not diagnostics:
         return ""
     lines = {file: text.removeprefix("\ufeff").split("\n") for file, text in sources.items()}
+    for diagnostic in diagnostics:
+        place = diagnostic.place
+        if diagnostic.code == CODE_OF_SECRETS and 1 <= place.line <= len(lines.get(place.file, ())):
+            lines[place.file][place.line - 1] = ""
     paint = Paint(colour)
     blocks = [render_one(diagnostic, lines, paint) for diagnostic in diagnostics]
     return "".join(blocks) + summary(diagnostics, paint) + "\n"
@@ -48,9 +52,7 @@ def render_one(diagnostic: Diagnostic, lines: Mapping[str, list[str]], paint: Pa
     """One diagnostic, its excerpt, related places and help."""
     severity: Severity = diagnostic.severity
     head = f"{shown_place(diagnostic.place)}: {paint(f'{severity}[{diagnostic.code}]', severity, bold=True)}: "
-    parts = [head + escape(diagnostic.message) + "\n"]
-    if diagnostic.code != SECRET_CODE:
-        parts.append(excerpt(diagnostic.place, lines, paint, severity))
+    parts = [head + escape(diagnostic.message) + "\n", excerpt(diagnostic.place, lines, paint, severity)]
     for related in diagnostic.related:
         parts.append(f"  {shown_place(related.place)}: {paint('note', 'note')}: {escape(related.message)}\n")
         parts.append(excerpt(related.place, lines, paint, "note"))
@@ -113,4 +115,6 @@ def numbered(found: re.Match[str]) -> str:
     character = found.group()
     named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     code = ord(character)
-    return named.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return named.get(character) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )

@@ -4,7 +4,7 @@
   const panel = $("panel");
   let data = null;
   // The details are parsed when the first one is opened: a fleet of a thousand hosts has megabytes of them.
-  const details = () => (data ??= JSON.parse($("data").textContent).instances);
+  const details = () => (data ??= JSON.parse($("data").textContent));
 
   // Every text goes through textContent, so no name can become markup.
   const make = (tag, text, ...children) => {
@@ -48,7 +48,8 @@
   };
 
   const open = (name) => {
-    const one = details()[name];
+    const { instances, reasons } = details();
+    const one = Object.hasOwn(instances, name) ? instances[name] : null;
     if (!one) return;
     $("panel-title").textContent = name;
     $("panel-model").textContent = "Instance of " + one.model;
@@ -56,7 +57,7 @@
     const parts = [facts];
     if (one.changes.length) parts.push(make("h3", "What changed"), table(["", "Before", "After"], one.changes, false));
     parts.push(make("h3", "Memory"), table(["Device", "Weights", "KV cache", "Compute", "Overhead", "Total"], one.memory, true));
-    parts.push(make("h3", "Why"), ...one.decisions.map(reason));
+    parts.push(make("h3", "Why"), ...one.decisions.map((number) => reason(reasons[number])));
     if (!one.decisions.length) parts.push(make("p", "The plan holds no reasons for this instance."));
     parts.push(make("h3", one.processes.length > 1 ? "Processes" : "Command line"));
     for (const process of one.processes) {

@@ -44,7 +44,7 @@ def report_page(
         "host_count": count(len(hosts), "host"),
         "endpoints": endpoints_table(document),
         "instances": instances_table(document),
-        "memory": memory_table(document, hosts),
+        "memory": memory_table(document),
         "source": text(document.file),
         "data": page_data(document, diff),
     }

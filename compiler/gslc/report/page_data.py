@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from gslc.documents.plan import InstanceView, PlanDocument, ShardView
 from gslc.documents.plan_json import JsonObject, JsonValue
@@ -17,21 +18,28 @@ from gslc.report.words import printable, size
 def page_data(document: PlanDocument, diff: PlanDiff | None) -> str:
     """JSON for a script element; `<`, `>` and `&` are escaped, so that no name ends the element or opens a comment."""
     changes = {} if diff is None else {one.name: change_rows(one) for model in diff.models for one in model.instances}
+    # Replicas are decided alike, so each reason is written once and referred to by its number.
+    numbers: dict[Decision, int] = {}
+    for one in document.instances:
+        for decision in one.decisions:
+            numbers.setdefault(decision, len(numbers))
+    reasons: list[JsonValue] = [_decision(decision) for decision in numbers]
     instances: JsonObject = {
-        one.name: _instance(one, [list(row) for row in changes.get(one.name, [])]) for one in document.instances
+        one.name: _instance(one, [list(row) for row in changes.get(one.name, [])], numbers)
+        for one in document.instances
     }
-    packed = json.dumps({"instances": instances}, separators=(",", ":"), ensure_ascii=True)
+    packed = json.dumps({"reasons": reasons, "instances": instances}, separators=(",", ":"), ensure_ascii=True)
     return packed.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _instance(one: InstanceView, changes: list[JsonValue]) -> JsonObject:
+def _instance(one: InstanceView, changes: list[JsonValue], numbers: Mapping[Decision, int]) -> JsonObject:
     processes: list[JsonValue] = [_process(shard) for shard in one.shards]
     return {
         "model": printable(one.model),
         "facts": [[name, printable(value)] for name, value in _facts(one)],
         "memory": [list(row) for row in _memory(one)],
         "processes": processes,
-        "decisions": [_decision(decision) for decision in one.decisions],
+        "decisions": [numbers[decision] for decision in one.decisions],
         "changes": changes,
     }
 

@@ -16,10 +16,11 @@ from gslc.report.diff_text import (
     word_values,
 )
 from gslc.report.page_fleet import text
-from gslc.report.page_model import HostView
 from gslc.report.words import size
 
 Rows = list[tuple[str, ...]]
+# A browser lays a table out only when it comes into view, and until then takes it to be this tall.
+_ROW_PIXELS = 38
 
 
 def endpoints_table(document: PlanDocument) -> str:
@@ -65,23 +66,21 @@ def instances_table(document: PlanDocument) -> str:
     return _table("instances", head, rows, numeric=3)
 
 
-def memory_table(document: PlanDocument, hosts: tuple[HostView, ...]) -> str:
-    """The bars as numbers: one row for each instance on each device."""
-    models = {one.name: one for one in document.instances}
-    rows: Rows = [
-        (
-            _row_attributes(models[resident.instance]),
-            text(host.name),
-            text(device.label),
-            _link(resident.instance),
-            *(_amount(part) for part in _parts(resident.memory)),
-            size(device.free_bytes) if device.capacity_bytes is not None else "–",
-        )
-        for host in hosts
-        for device in (*host.gpus, *(() if host.ram is None else (host.ram,)))
-        for resident in device.residents
-    ]
-    head = ("Host", "Device", "Instance", "Weights", "KV cache", "Compute", "Overhead", "Total", "Device free")
+def memory_table(document: PlanDocument) -> str:
+    """The bars as numbers: a row for each process, devices that carry the same together."""
+    rows: Rows = []
+    for one in document.instances:
+        for shard in one.shards:
+            alike: dict[DeviceMemory, list[int]] = {}
+            for index, memory in zip(shard.gpus, shard.memory.gpus, strict=True):
+                alike.setdefault(memory, []).append(index)
+            ram = shard.memory.host.total
+            for memory, indices in alike.items() or [(DeviceMemory(), [])]:
+                devices = f"GPU {', '.join(map(str, indices))}" if indices else "CPU"
+                figures = (*(_amount(part) for part in _parts(memory)), size(ram) if ram else "–")
+                rows.append((_row_attributes(one), _link(one.name), text(shard.host), devices, *figures))
+                ram = 0
+    head = ("Instance", "Host", "Device", "Weights", "KV cache", "Compute", "Overhead", "Each GPU", "RAM")
     return _table("memory", head, rows, numeric=3)
 
 
@@ -192,6 +191,7 @@ def _table(name: str, head: tuple[str, ...], rows: Rows, numeric: int | None = N
         body = "".join(f"<td{' class=n' if column >= start else ''}>{cell}</td>" for column, cell in enumerate(cells))
         lines.append(f"<tr {attributes}>{body}</tr>")
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table class="list">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}" '
+        f'style="contain-intrinsic-size:auto {_ROW_PIXELS * (len(lines) + 1)}px"><table class="list">'
         f"<thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )

@@ -10,11 +10,12 @@ from gslc.ir.inputs import Vendor
 from gslc.ir.plan import DeviceMemory
 from gslc.memory.gguf.assign import HOST, assign_layers
 from gslc.memory.gguf.bound import bound_compute
+from gslc.memory.gguf.graphs import graph_compute, is_known
 from gslc.memory.gguf.cache import bytes_per_token, cache_bytes
 from gslc.memory.gguf.overhead import PROCESS, PROCESS_WITH_GPU, TOKEN_BYTES, overhead_of
 from gslc.memory.gguf.runtime import Runtime, runtime_of
 from gslc.memory.gguf.shape import ModelShape
-from gslc.memory.gguf.weights import CUDA_ALIGNMENT, HOST_ALIGNMENT, WeightPlan, plan_weights
+from gslc.memory.gguf.weights import CUDA_ALIGNMENT, HOST_ALIGNMENT, WeightPlan, plan_weights, tensor_home
 
 PINNED_HOST = ("nvidia", "amd", "intel", "mthreads")  # backends whose devices offer host buffers of their own
 
@@ -59,7 +60,23 @@ def footprint(
     plan = plan_weights(shape, layers, len(devices), settings, arch=host_arch, alignment=alignment, pinned_host=pinned)
     cached, host_cache = cache_bytes(shape, layers, len(devices), run)
     pipeline = is_pipeline(shape, settings, profile, devices, plan)
-    compute, host_compute = bound_compute(shape, run, layers, len(devices), pipeline=pipeline)
+    known = is_known(shape.arch)
+    if known:
+        wanted = settings.gpu_layers
+        compute, host_compute = graph_compute(
+            shape,
+            run,
+            layers,
+            len(devices),
+            tensor_home(shape, layers, settings, len(devices)),
+            pipeline=pipeline,
+            offload_ops=settings.op_offload and pinned,
+            full=bool(devices) and (wanted is None or isinstance(wanted, str) or wanted > shape.blocks),
+            alignment=alignment,
+            host_experts=plan.host_experts,
+        )
+    else:
+        compute, host_compute = bound_compute(shape, run, layers, len(devices), pipeline=pipeline)
     sparse = is_sparse(shape)
     memory = []
     for index, device in enumerate(devices):
@@ -85,7 +102,7 @@ def footprint(
         weights=plan,
         pipeline=pipeline,
         bytes_per_token=bytes_per_token(shape, run) * run.streams,
-        exact=False,
+        exact=known,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gslc.engines.llama_settings import LlamaSettings
@@ -98,6 +99,19 @@ def plan_weights(
         host_experts=frozenset(host_experts),
         has_overrides=bool(rules) or settings.cpu_moe_layers > 0 or settings.cpu_ffn_layers > 0,
     )
+
+
+def tensor_home(
+    shape: ModelShape, layers: tuple[int, ...], settings: LlamaSettings, devices: int
+) -> Callable[[str, int | None], int]:
+    """Where a tensor lies, by its full name and block: a device or HOST."""
+    rules = [(re.compile(pattern), buffer) for pattern, buffer in settings.overrides]
+
+    def home(name: str, block: int | None) -> int:
+        found = _device_of(shape, name, block, layers, settings, rules, devices)
+        return HOST if found is None else found
+
+    return home
 
 
 def file_order(shape: ModelShape) -> list[tuple[str, int | None, TensorGroup]]:

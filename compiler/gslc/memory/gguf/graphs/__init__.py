@@ -1,8 +1,80 @@
-"""The compute graphs of the architectures that llama.cpp builds."""
+"""Compute buffers by laying out the architecture's own graph, as the engine does before it allocates anything."""
 
-KNOWN: frozenset[str] = frozenset()
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gslc.memory.gguf.assign import HOST
+from gslc.memory.gguf.graphs.build import Builder, Home
+from gslc.memory.gguf.graphs.models import GRAPHS
+from gslc.memory.gguf.graphs.schedule import PIPELINE_COPIES, Scheduler
+from gslc.memory.gguf.runtime import Runtime
+from gslc.memory.gguf.shape import ModelShape
+
+HOST_ALIGNMENT = 32  # ggml-backend.cpp, TENSOR_ALIGNMENT
+EDGE_BLOCKS = 2  # blocks kept at either end of a run of like ones: the allocator repeats itself from the second on
 
 
 def is_known(architecture: str) -> bool:
     """True when the architecture's own graph is laid out here."""
-    return architecture in KNOWN
+    return architecture in GRAPHS
+
+
+def graph_compute(
+    shape: ModelShape,
+    run: Runtime,
+    layers: tuple[int, ...],
+    devices: int,
+    home: Home,
+    *,
+    pipeline: bool,
+    offload_ops: bool,
+    full: bool,
+    alignment: int,
+    host_experts: frozenset[int] = frozenset(),
+    whole: bool = False,
+) -> tuple[tuple[int, ...], int]:
+    """Compute bytes per device and of the host, for an architecture that is known."""
+
+    def backend(device: int) -> int:
+        return devices if device == HOST else device
+
+    builder = Builder(
+        shape,
+        run,
+        lambda name, block: backend(home(name, block)),
+        lambda block: backend(layers[block]),
+        cpu=devices,
+        full=full,
+    )
+    kinds = [(layers[b], shape.windowed[b], shape.recurrent[b], b in host_experts, signature(shape, b))
+             for b in range(shape.trunk)]  # fmt: skip
+    blocks = list(range(shape.trunk)) if whole else kept_blocks(kinds)
+    GRAPHS[shape.arch](builder, blocks)
+    scheduler = Scheduler(devices, offload_ops=offload_ops, copies=PIPELINE_COPIES if pipeline else 1)
+    sizes = scheduler.measure(builder.graph, [alignment] * devices + [HOST_ALIGNMENT])
+    return tuple(sizes[:-1]), sizes[-1]
+
+
+def signature(shape: ModelShape, block: int) -> int:
+    """A number that is the same for blocks with the same tensors."""
+    return hash(tuple(sorted((g.name, g.type, g.shape) for g in shape.block_tensors(block))))
+
+
+def kept_blocks(kinds: list[object]) -> list[int]:
+    """The blocks that decide the size of the buffers: both ends of every run of like blocks, each pattern twice.
+
+    The allocator's state is the same after each repetition of a pattern, so the repetitions between are left out.
+    """
+    kept: list[int] = []
+    seen: dict[object, int] = {}
+    count = len(kinds)
+    for index, kind in enumerate(kinds):
+        around = (kinds[index - 1] if index else None, kind, kinds[index + 1] if index + 1 < count else None)
+        seen[around] = seen.get(around, 0) + 1
+        if seen[around] <= EDGE_BLOCKS or index >= count - EDGE_BLOCKS:
+            kept.append(index)
+    return kept
+
+
+__all__ = ["Callable", "graph_compute", "is_known"]

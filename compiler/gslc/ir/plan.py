@@ -91,6 +91,7 @@ class Launch:
     port: int = 0
     extra_ports: tuple[int, ...] = ()
     health_path: str | None = None  # None: no HTTP (followers, RPC servers); tcp check on `port` where port > 0
+    health_program: Literal["curl", "python3"] = "curl"  # what the image holds to ask its own health page with
     start_seconds: int = 600  # how long loading may take
     stop_seconds: int = 30
     restart: Literal["always", "on-failure"] = "always"

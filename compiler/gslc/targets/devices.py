@@ -50,6 +50,8 @@ def container_variables(launch: Launch, host: Host) -> Variables:
         return (("NVIDIA_VISIBLE_DEVICES", "void"),) if "nvidia" in vendors_of(host) else ()
     if launch.vendor == "amd":
         return process_variables(launch, host)
+    if launch.vendor == "mthreads":
+        return (("MTHREADS_VISIBLE_DEVICES", _indices(tuple(sorted(launch.gpus)))),)
     renumbered = _indices(tuple(sorted(launch.gpus).index(index) for index in launch.gpus))
     order = (_PCI_ORDER,) if launch.vendor == "nvidia" else ()
     variable = _VISIBLE.get(launch.vendor) if launch.vendor else None

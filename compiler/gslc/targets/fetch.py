@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from posixpath import dirname
+from urllib.parse import unquote, urlsplit
 
 from gslc.ir.plan import Launch, ModelFile
 
@@ -27,6 +29,26 @@ class Fetch:
     def token(self) -> bool:
         """True where the hub may ask for a token."""
         return any(file.token for file in self.files if file.url)
+
+    @property
+    def mirrors(self) -> tuple[str, ...]:
+        """Folders of the host from which files are copied (a mirror on disk), for containers to mount."""
+        urls = (urlsplit(file.url) for file in self.files if file.url)
+        return outermost(dirname(unquote(url.path)) for url in urls if url.scheme == "file")
+
+
+def outside_folders(files: Iterable[ModelFile], model_dir: str) -> tuple[str, ...]:
+    """Folders of files that don't lie below model_dir (file:// sources), for containers to mount."""
+    return outermost(dirname(file.path) for file in files if not file.path.startswith(f"{model_dir}/"))
+
+
+def outermost(folders: Iterable[str]) -> tuple[str, ...]:
+    """The folders that lie in none of the others, sorted."""
+    kept: list[str] = []
+    for folder in sorted(set(folders)):
+        if not any(folder.startswith(f"{other}/") for other in kept):
+            kept.append(folder)
+    return tuple(kept)
 
 
 def fetches_of(launches: Iterable[tuple[str, Launch]]) -> dict[str, Fetch]:

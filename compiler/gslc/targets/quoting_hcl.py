@@ -45,3 +45,10 @@ def client_reference(text: str) -> str | None:
 def comment(text: str) -> Quoted:
     """Text for a `#` line."""
     return Quoted(re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]", " ", text))
+
+
+def heredoc(text: str, marker: str) -> Quoted:
+    """Lines between `<<marker` and `marker`, where HCL reads templates and no backslashes."""
+    if any(line.strip() == marker for line in text.splitlines()) or not text.endswith("\n"):
+        raise ValueError(f"a text that can't stand before {marker}")
+    return Quoted(text.replace("${", "$${").replace("%{", "%%{"))

@@ -9,6 +9,7 @@ from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import Cluster
 from gslc.ir.plan import Instance, Launch, Shard
 from gslc.targets.addresses import remote_address, shards_by_name
+from gslc.targets.fetch import outside_folders
 from gslc.targets.quoting_hcl import client_reference
 
 # Images that are known to be built without GGML_RPC (llama.cpp's .devops Dockerfiles; none sets it).
@@ -94,6 +95,36 @@ def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Di
                     f"which listens on {other.launch.listen}",
                     help=f"set hosts.{other.host}.address",
                 )
+
+
+def review_mounts(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Folders that compose's short volume form can't name."""
+    for instance, shard in _shards(instances):
+        launch = shard.launch
+        for folder in (launch.model_dir, *outside_folders(launch.files, launch.model_dir)):
+            if ":" in folder or _PATH_CONTROL.search(folder):
+                yield Diagnostic(
+                    code="GS655",
+                    place=cluster.places.at("hosts", shard.host, "model_dir"),
+                    message=f"compose can't mount {folder!r}, which {launch.name} reads: a colon ends a path there",
+                    help="use a folder without colons, backslashes and control characters",
+                )
+
+
+def review_followers(instances: Iterable[Instance], cluster: Cluster, target: str) -> Iterator[Diagnostic]:
+    """Replicas whose workers on other hosts would have to restart with their leader, which `target` can't do."""
+    for instance in instances:
+        leader = instance.shards[0]
+        others = [shard for shard in instance.shards if shard.host != leader.host and shard.role == "worker"]
+        if any(shard.launch.group_restart for shard in others):
+            yield Diagnostic(
+                code="GS660",
+                severity="warning",
+                place=cluster.places.key("models", instance.model),
+                message=f"{target} can't restart the workers of {instance.name} on "
+                f"{', '.join(sorted({shard.host for shard in others}))} when its leader on {leader.host} restarts",
+                help="after a restart of the leader restart the workers too, or use target systemd, which does it",
+            )
 
 
 def review_values(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:

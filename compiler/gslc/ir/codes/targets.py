@@ -59,4 +59,10 @@ CODES: CodeTable = {
         meaning="A replica spans hosts, and one of its parts listens on its own host alone.",
         remedy="Give the host an address, or a listen address that the other hosts reach.",
     ),
+    "GS660": CodeEntry(
+        title="workers are not restarted with their leader",
+        meaning="A replica spans hosts and its engine needs all of its parts to start together, and compose and Nomad can't "
+        "restart a process of one host because one of another host ended.",
+        remedy="Restart the workers after the leader, or run the hosts with systemd, where a small service watches the leader.",
+    ),
 }

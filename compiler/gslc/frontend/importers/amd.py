@@ -22,7 +22,7 @@ def rocm_smi_cards(text: str) -> list[ProbedCard]:
         fields = {name.lower(): item for name, item in as_map(value).items()}
         name = _rocm_name(fields)
         if name is None:
-            raise Refused("GS150", f"{key} has no card series", f"run `{ROCM_COMMAND}`")
+            raise Refused("GS180", f"{key} has no card series", f"run `{ROCM_COMMAND}`")
         card = ProbedCard(
             name=name,
             vendor="amd",
@@ -50,7 +50,7 @@ def amd_smi_cards(text: str) -> list[ProbedCard]:
     for place, row in enumerate(rows):
         name = text_of(row, "asic", "market_name")
         if name is None:
-            raise Refused("GS150", f"GPU {place} has no asic.market_name", f"run `{AMD_COMMAND}`")
+            raise Refused("GS180", f"GPU {place} has no asic.market_name", f"run `{AMD_COMMAND}`")
         amount = integer_of(row, "vram", "size", "value")
         unit = _UNITS.get(text_of(row, "vram", "size", "unit") or "MB")
         card = ProbedCard(

@@ -76,7 +76,7 @@ def _fact_cards(found: Findings, host: str, facts: dict[str, object], table: Car
         vendor = known[0].vendor if known else vendor_of(text_of(row, "vendor") or name.split()[0])
         if vendor is None:
             found.say(
-                "GS154", f"the card {name!r} of {host} is left out: neither its name nor a `vendor` says who made it"
+                "GS184", f"the card {name!r} of {host} is left out: neither its name nor a `vendor` says who made it"
             )
             continue
         memory_mib = integer_of(row, "memory_mib")

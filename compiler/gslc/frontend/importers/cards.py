@@ -57,7 +57,7 @@ def imported_card(
         other = "less" if best is None else "more"
         has = (best or variants[0]).memory_bytes // MIB
         found.say(
-            "GS155",
+            "GS185",
             f"{card.name} of {host} has {usable // MIB} MiB for programs, {other} than the table's {has} MiB; "
             "it is written as custom",
             "check ECC and MIG if you did not expect that",
@@ -89,7 +89,7 @@ def _say_unknown(found: Findings, host: str, card: ProbedCard, usable: int | Non
     near = table.nearest(card.name)
     seen = "no memory" if usable is None else f"{usable // MIB} MiB for programs"
     found.say(
-        "GS154",
+        "GS184",
         f"the GPU table does not know {card.name!r} of {host}; it is written as custom with {seen}",
         f"check it; the table's nearest names are {', '.join(near)}" if near else "check what was written",
     )

@@ -90,7 +90,7 @@ def _api_key(found: Findings, line: Line, flag: str, value: str) -> bool:
     line.settings["api_key"] = SecretName(secret)
     if not value.startswith("$"):
         found.say(
-            "GS163", f"{line.name} has its {flag} in plain text; it became the secret {secret}", "store the key there"
+            "GS193", f"{line.name} has its {flag} in plain text; it became the secret {secret}", "store the key there"
         )
     return True
 
@@ -101,7 +101,7 @@ def _left_to_gslc(_found: Findings, _line: Line, _flag: str, _value: str) -> boo
 
 def _not_carried(found: Findings, line: Line, flag: str, value: str) -> bool:
     found.say(
-        "GS161", f"{line.name}: {flag} {value} is not carried over: gslc chooses where model files lie (`model_dir`)"
+        "GS191", f"{line.name}: {flag} {value} is not carried over: gslc chooses where model files lie (`model_dir`)"
     )
     return True
 
@@ -210,7 +210,7 @@ def read_line(found: Findings, name: str, engine: Engine, words: Sequence[str]) 
             while rest and not rest[0].startswith("-"):
                 others.append(rest.pop(0))
             if others:
-                found.say("GS161", f"{name} is served as {', '.join(others)} too; only the first name is carried over")
+                found.say("GS191", f"{name} is served as {', '.join(others)} too; only the first name is carried over")
     _finish(line)
     return line
 

@@ -31,7 +31,7 @@ def compose_models(found: Findings, text: str, host: str | None) -> None:
         engine, rest = engine_of(image, words)
         if engine is None:
             found.say(
-                "GS166", f"service {service} is left out: {image or 'it'} is neither vLLM nor llama.cpp", None, line=at
+                "GS196", f"service {service} is left out: {image or 'it'} is neither vLLM nor llama.cpp", None, line=at
             )
             continue
         name = free_name(found, "service", service, taken)
@@ -101,7 +101,7 @@ def _interpolated(found: Findings, service: str, text: str, at: int) -> str:
     """The text with `${X:-default}` replaced by the default, saying so; other variables stay as they are."""
     for match in _DEFAULT.finditer(text):
         found.say(
-            "GS161",
+            "GS191",
             f"service {service}: the default {match.group(2)!r} of the variable {match.group(1)} was taken",
             None,
             line=at,
@@ -192,7 +192,7 @@ def _extra(found: Findings, line: Line, content: object, host: str | None, image
         extra["gpus"] = tuple(f"{host}/{int(pin)}" for pin in pins)
     elif pins:
         found.say(
-            "GS161",
+            "GS191",
             f"{line.name} runs on the devices {', '.join(pins)}; gslc chooses GPUs by itself",
             "give --host NAME to pin devices that are named by index",
             line=at,

@@ -38,7 +38,7 @@ def check_size(text: str) -> None:
     """Refused when the text is longer than any real file of these kinds."""
     if len(text) > MAX_CHARACTERS:
         raise Refused(
-            "GS151", f"the file has more than {MAX_CHARACTERS:,} characters", "import the hosts in several files"
+            "GS181", f"the file has more than {MAX_CHARACTERS:,} characters", "import the hosts in several files"
         )
 
 
@@ -52,7 +52,7 @@ def read_json(text: str, what: str) -> object:
     if isinstance(parsed, Malformed):
         before = plain.count("\n", 0, start.start()) if start else 0
         raise Refused(
-            "GS150",
+            "GS180",
             f"this is not the JSON of {what}: {parsed.message}",
             f"import the output of {what} unchanged",
             parsed.line + before,
@@ -67,14 +67,14 @@ def read_yaml(text: str, what: str) -> object:
     """The value of the first YAML document, aliases and merge keys resolved; text, integers, booleans and None."""
     check_size(text)
     if DIRECTIVE.match(text):  # libyaml is quadratic in directives, and nobody writes them in these files
-        raise Refused("GS150", f"this is not the YAML of {what}: it starts with a directive (%)", "remove the line")
+        raise Refused("GS180", f"this is not the YAML of {what}: it starts with a directive (%)", "remove the line")
     try:
         return _Composer(text).compose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
         problem = getattr(error, "problem", None) or "it can't be read"
-        raise Refused("GS150", f"this is not the YAML of {what}: {problem}", None, line) from error
+        raise Refused("GS180", f"this is not the YAML of {what}: {problem}", None, line) from error
 
 
 class _EventParser(Protocol):
@@ -110,14 +110,14 @@ class _Composer:
     def count(self, nodes: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            raise Refused("GS151", f"the file expands to more than {MAX_NODES:,} values", "take the aliases out of it")
+            raise Refused("GS181", f"the file expands to more than {MAX_NODES:,} values", "take the aliases out of it")
 
     def node(self, event: yaml.Event, depth: int) -> object:
         if depth > MAX_DEPTH:
-            raise Refused("GS151", f"it is nested deeper than {MAX_DEPTH}", None, _line(event))
+            raise Refused("GS181", f"it is nested deeper than {MAX_DEPTH}", None, _line(event))
         if isinstance(event, AliasEvent):
             if event.anchor not in self.anchors:
-                raise Refused("GS150", f"the alias *{event.anchor} has no anchor", None, _line(event))
+                raise Refused("GS180", f"the alias *{event.anchor} has no anchor", None, _line(event))
             value, nodes = self.anchors[event.anchor]
             self.count(nodes)
             return value
@@ -143,13 +143,13 @@ class _Composer:
         while not isinstance(event := self.next_event(), MappingEndEvent):
             line = _line(event)
             if not isinstance(event, ScalarEvent):
-                raise Refused("GS150", "a key of a mapping is not a word", None, line)
+                raise Refused("GS180", "a key of a mapping is not a word", None, line)
             key = event.value
             value = self.node(self.next_event(), depth + 1)
             if key == "<<" and event.implicit[0]:
                 merged += value if isinstance(value, list) else [value]
             elif key in found:
-                raise Refused("GS150", f"the key {key} stands twice in one mapping", "remove one of them", line)
+                raise Refused("GS180", f"the key {key} stands twice in one mapping", "remove one of them", line)
             else:
                 found[key] = value
                 found.lines[key] = line

@@ -30,11 +30,11 @@ def gpustack_models(found: Findings, text: str) -> None:
             continue
         source = _source(row)
         if source is None:
-            found.say("GS162", f"{foreign} is left out: its source {text_of(row, 'source')!r} has no counterpart")
+            found.say("GS192", f"{foreign} is left out: its source {text_of(row, 'source')!r} has no counterpart")
             continue
         replicas = integer_of(row, "replicas")
         if replicas == 0:
-            found.say("GS161", f"{foreign} is left out: it is stopped (replicas 0)")
+            found.say("GS191", f"{foreign} is left out: it is stopped (replicas 0)")
             continue
         name = free_name(found, "model", foreign, taken)
         backend = _backend(found, name, row)
@@ -45,7 +45,7 @@ def gpustack_models(found: Findings, text: str) -> None:
         line.settings.setdefault("served_name", foreign)
         for key in _NOT_CARRIED:
             if member(row, key):
-                found.say("GS161", f"{name}: {key} is not carried over", "add it by hand where gslc has a key for it")
+                found.say("GS191", f"{name}: {key} is not carried over", "add it by hand where gslc has a key for it")
         found.models.append(
             model_of(
                 found,
@@ -83,7 +83,7 @@ def _backend(found: Findings, name: str, row: object) -> str | None:
     backend = _BACKENDS.get((written or "").lower())
     if written is not None and backend is None:
         found.say(
-            "GS161",
+            "GS191",
             f"{name} runs on {written}, which gslc has no backend for; the backend is left to gslc",
             "or use backend: custom",
         )

@@ -16,14 +16,14 @@ def runtime_cards(found: Findings, host: str, text: str) -> list[ProbedCard]:
     for place, row in enumerate(rows):
         if member(row, "appendix", "vgpu") is True or as_list(member(row, "appendix", "mig_devices")):
             raise Refused(
-                "GS157", f"GPU {place} of {host} is cut into MIG slices", "switch MIG off, or write this host by hand"
+                "GS187", f"GPU {place} of {host} is cut into MIG slices", "switch MIG off, or write this host by hand"
             )
         maker = text_of(row, "manufacturer")
         vendor = vendor_of(maker)
         name = text_of(row, "name")
         if vendor is None or name is None:
             found.say(
-                "GS160", f"GPU {place} of {host} is left out: no engine runs on cards of {maker or 'an unnamed maker'}"
+                "GS190", f"GPU {place} of {host} is left out: no engine runs on cards of {maker or 'an unnamed maker'}"
             )
             continue
         memory_mib = integer_of(row, "memory")

@@ -43,7 +43,7 @@ def _worker_cards(found: Findings, worker: str, status: object) -> list[ProbedCa
         vendor, name = vendor_of(text_of(row, "vendor")), text_of(row, "name")
         if vendor is None or name is None:
             found.say(
-                "GS160", f"GPU {place} of worker {worker} is left out: gslc knows no cards of {text_of(row, 'vendor')}"
+                "GS190", f"GPU {place} of worker {worker} is left out: gslc knows no cards of {text_of(row, 'vendor')}"
             )
             continue
         index = integer_of(row, "index")

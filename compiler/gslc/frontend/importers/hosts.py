@@ -29,7 +29,7 @@ def add_host(
     os, arch = os_of(system), arch_of(machine)
     if (system is not None and os is None) or (machine is not None and arch is None):
         found.say(
-            "GS160", f"host {foreign_name!r} is left out: gslc knows no {system or 'unnamed system'} on {machine}"
+            "GS190", f"host {foreign_name!r} is left out: gslc knows no {system or 'unnamed system'} on {machine}"
         )
         return
     name = free_name(found, "host", foreign_name, taken)
@@ -54,7 +54,7 @@ def add_host(
 def say_no_memory(found: Findings, host: str) -> None:
     """Warn that the source doesn't hold the host's memory."""
     found.say(
-        "GS156",
+        "GS186",
         f"this file does not say how much memory the host {host} has, and it was not guessed",
         "give --memory SIZE, or write `memory:` into the result",
     )

@@ -12,6 +12,7 @@ from gslc.frontend.importers.emit import document
 from gslc.frontend.importers.hosts import say_no_memory
 from gslc.frontend.importers.names import free_name
 from gslc.frontend.importers.records import CardTable, Findings, ImportedHost, ImportedModel, ProbedCard, Refused
+from gslc.frontend.importers.trial import accepted_host, accepted_model
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Arch, Os
 
@@ -75,6 +76,7 @@ def import_files(
         found = Findings(file=file)
         try:
             sources.append(f"{_base_name(file)}{_read(kind, found, text, table, options, seats)}")
+            _keep_accepted(found, table)
             for host in found.hosts:
                 _once(taken_hosts, "host", host.name, file)
             for model in found.models:
@@ -90,7 +92,7 @@ def import_files(
     if not hosts and not models and not has_errors(diagnostics):
         diagnostics.append(
             Diagnostic(
-                code="GS153",
+                code="GS183",
                 message=f"no {'model' if kind in MODEL_KINDS else 'host'} is left to import",
                 place=Place(file=files[0][0] if files else "-"),
                 help=f"expected: {KINDS[kind]}",
@@ -103,9 +105,23 @@ def import_files(
     return Outcome(value=imported, diagnostics=tuple(diagnostics))
 
 
+def _keep_accepted(found: Findings, table: CardTable) -> None:
+    """Leave out, with a warning, what the codec would refuse."""
+    hosts, models = [], []
+    for host in found.hosts:
+        kept_host, said = accepted_host(host, table, found.file)
+        found.diagnostics += said
+        hosts += [kept_host] if kept_host is not None else []
+    for model in found.models:
+        kept_model, said = accepted_model(model, table, found.file)
+        found.diagnostics += said
+        models += [kept_model] if kept_model is not None else []
+    found.hosts[:], found.models[:] = hosts, models
+
+
 def _once(taken: dict[str, str], what: str, name: str, file: str) -> None:
     if name in taken:
-        raise Refused("GS159", f"the {what} {name} is in {taken[name]} too", "give each file its own name with --host")
+        raise Refused("GS189", f"the {what} {name} is in {taken[name]} too", "give each file its own name with --host")
     taken[name] = file
 
 
@@ -178,7 +194,7 @@ def _nvidia(found: Findings, text: str, table: CardTable, seats: _Seats) -> str:
         if sliced:
             which = ", ".join(str(index) for index in sliced)
             raise Refused(
-                "GS157",
+                "GS187",
                 f"GPU {which} of {name} runs MIG; gslc numbers whole cards",
                 "switch MIG off (nvidia-smi -mig 0), or leave this host out",
                 first_line,
@@ -191,7 +207,7 @@ def _nvidia(found: Findings, text: str, table: CardTable, seats: _Seats) -> str:
 def _add_cards(found: Findings, seats: _Seats, foreign: str, cards: Sequence[ProbedCard], table: CardTable) -> None:
     """A host of which only the cards are known, with what the user said about it."""
     if not cards:
-        raise Refused("GS153", f"{foreign} has no GPU in this file", "run the command as a user who may see the GPUs")
+        raise Refused("GS183", f"{foreign} has no GPU in this file", "run the command as a user who may see the GPUs")
     name = free_name(found, "host", foreign, seats.taken)
     memory_bytes = seats.memory_bytes()
     if memory_bytes is None:
@@ -223,15 +239,15 @@ class _Seats:
         if self.options.hosts:
             if self.count > len(self.options.hosts):
                 raise Refused(
-                    "GS156",
+                    "GS186",
                     f"there are more hosts than names: --host was given {len(self.options.hosts)} times",
                     "give --host NAME once for each host, in order",
                 )
             return self.options.hosts[self.count - 1]
         if file == "-":
-            raise Refused("GS156", "standard input has no name", "give --host NAME")
+            raise Refused("GS186", "standard input has no name", "give --host NAME")
         if self.count > 1 and PurePath(file).stem in self.taken:
-            raise Refused("GS156", "the file holds several hosts", "give --host NAME once for each of them, in order")
+            raise Refused("GS186", "the file holds several hosts", "give --host NAME once for each of them, in order")
         return PurePath(file).stem
 
     def address(self) -> str | None:

@@ -77,7 +77,7 @@ def _node_cards(found: Findings, node: str, labels: dict[str, str], capacity: ob
     gpus = integer_of(capacity, "nvidia.com/gpu") or integer_of(capacity, "amd.com/gpu")
     if gpus:
         found.say(
-            "GS156",
+            "GS186",
             f"node {node} has {gpus} GPUs, but no label says which; they are left out",
             "install GPU feature discovery, or write `gpus:` by hand",
         )

@@ -28,7 +28,7 @@ def llama_swap_models(found: Findings, text: str) -> None:
     for key in ("groups", "matrix", "peers", "hooks", "profiles"):
         if member(value, key):
             found.say(
-                "GS161",
+                "GS191",
                 f"{key} is not carried over: gslc keeps all models running, and places them so that they fit together",
                 None,
                 line=line_of(value, key),
@@ -40,7 +40,7 @@ def llama_swap_models(found: Findings, text: str) -> None:
         image, words = _container(words)
         engine, rest = engine_of(image, words)
         if engine is None:
-            found.say("GS166", f"model {foreign} is left out: its cmd is neither vLLM nor llama-server", None, line=at)
+            found.say("GS196", f"model {foreign} is left out: its cmd is neither vLLM nor llama-server", None, line=at)
             continue
         name = free_name(found, "model", foreign, taken)
         line = read_line(found, name, engine, rest)
@@ -54,7 +54,7 @@ def llama_swap_models(found: Findings, text: str) -> None:
         dropped = [key for key in _SWITCHING if member(content, key)]
         if dropped:
             found.say(
-                "GS161", f"{foreign}: {', '.join(dropped)} is not carried over: gslc's models run always", None, line=at
+                "GS191", f"{foreign}: {', '.join(dropped)} is not carried over: gslc's models run always", None, line=at
             )
         aliases = [str(item) for item in as_list(member(content, "aliases"))]
         served = text_of(content, "useModelName") or (aliases[0] if aliases else foreign)

@@ -1,7 +1,7 @@
 """Imported hosts and models -> an existing cluster file, by changing only the lines that must change.
 
 The user's text is never written anew: lines are inserted, and the items of `gpus` replaced. The result is read again
-and compared; where it would say anything else than meant, the edit is refused (GS164).
+and compared; where it would say anything else than meant, the edit is refused (GS194).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def merge_into(text: str, file: str, imported: Imported) -> Outcome[Merged]:
         merge.check(new_text, imported)
     except CannotEdit as refused:
         diagnostic = Diagnostic(
-            code="GS164",
+            code="GS194",
             message=refused.message,
             place=refused.place,
             help="leave --into away, and copy what you want from the output",
@@ -198,7 +198,7 @@ class _Merge:
     def keep(self, message: str, mark: Mark) -> None:
         """Say that the user's value stays."""
         self.diagnostics.append(
-            Diagnostic(code="GS165", message=message, place=self.document.place(mark), severity="warning")
+            Diagnostic(code="GS195", message=message, place=self.document.place(mark), severity="warning")
         )
 
     def is_flow(self, mark: Mark) -> bool:
@@ -228,7 +228,7 @@ class _Merge:
                 if indent <= outer and not (dashes and indent == inner and content.startswith("-")):
                     break
                 end = stop
-            elif content and indent >= inner:
+            elif content and indent >= inner and indent > outer:
                 end = stop
             at = stop
         return end

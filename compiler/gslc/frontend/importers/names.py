@@ -16,11 +16,11 @@ def legal_name(found: Findings, what: str, foreign: str) -> str:
     made = re.sub(r"[^a-z0-9]+", "-", foreign.lower()).strip("-")[:63].rstrip("-")
     if not made:
         raise Refused(
-            "GS150",
+            "GS180",
             f"{what} is called {foreign!r}, and no letter or digit of that can be kept",
             "rename it, or give a name with --host",
         )
-    found.say("GS158", f"{what} {foreign!r} is called {made} in the result", "use the new name in selectors and pins")
+    found.say("GS188", f"{what} {foreign!r} is called {made} in the result", "use the new name in selectors and pins")
     return made
 
 
@@ -29,7 +29,7 @@ def free_name(found: Findings, what: str, foreign: str, taken: set[str]) -> str:
     name = legal_name(found, what, foreign)
     if name in taken:
         raise Refused(
-            "GS159", f"there are two of the name {name} (the second is {what} {foreign!r})", "rename one of them"
+            "GS189", f"there are two of the name {name} (the second is {what} {foreign!r})", "rename one of them"
         )
     taken.add(name)
     return name

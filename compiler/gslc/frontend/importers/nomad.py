@@ -26,7 +26,7 @@ def nomad_hosts(found: Findings, text: str, table: CardTable, *, uuids: bool) ->
                 meta.setdefault(key, written)
         if not attributes:
             found.say(
-                "GS156",
+                "GS186",
                 f"node {name} comes without attributes: /v1/nodes leaves them out",
                 "import /v1/node/ID of each node",
             )
@@ -52,7 +52,7 @@ def _nomad_cards(found: Findings, node: str, value: object) -> list[ProbedCard]:
         vendor = vendor_of(text_of(device, "Vendor"))
         name = text_of(device, "Name")
         if text_of(device, "Type") != "gpu" or vendor is None or name is None:
-            found.say("GS160", f"device {name} of node {node} is left out: it is no GPU that gslc knows")
+            found.say("GS190", f"device {name} of node {node} is left out: it is no GPU that gslc knows")
             continue
         amount = integer_of(device, "Attributes", "memory", "Int")
         unit = {"KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}.get(

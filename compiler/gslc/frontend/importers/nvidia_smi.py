@@ -35,7 +35,7 @@ def read_log(text: str, first_line: int = 1) -> Element:
     body = text.lstrip("\ufeff")
     if body.lstrip()[:1] != "<":
         raise Refused(
-            "GS150",
+            "GS180",
             f"this is not XML; it starts with {body.lstrip()[:20]!r}",
             f"import the output of `{COMMAND}`",
             first_line,
@@ -46,7 +46,7 @@ def read_log(text: str, first_line: int = 1) -> Element:
         doctype = _DOCTYPE.match(body, at)
         if doctype is None:
             raise Refused(
-                "GS152",
+                "GS182",
                 "the DOCTYPE declares more than nvidia-smi's",
                 f"import the output of `{COMMAND}` unchanged",
                 first_line,
@@ -55,11 +55,11 @@ def read_log(text: str, first_line: int = 1) -> Element:
     declared = body.find("<!DOCTYPE", at) + 1 or body.find("<!ENTITY") + 1
     if declared:
         line = first_line + body.count("\n", 0, declared)
-        raise Refused("GS152", "the document declares entities", f"import the output of `{COMMAND}` unchanged", line)
+        raise Refused("GS182", "the document declares entities", f"import the output of `{COMMAND}` unchanged", line)
     root = _parse(body[at:], first_line + body.count("\n", 0, at))
     if root.tag != ROOT:
         raise Refused(
-            "GS150",
+            "GS180",
             f"the root element is <{root.tag[:40]}>, not <{ROOT}>",
             f"import the output of `{COMMAND}`",
             first_line,
@@ -77,14 +77,14 @@ def _parse(body: str, first_line: int) -> Element:
         line, column = error.position
         problem = error.msg.split(":")[0]
         raise Refused(
-            "GS150",
+            "GS180",
             f"the XML breaks off or is damaged: {problem}",
             f"import the output of `{COMMAND}` whole",
             first_line + line - 1,
             column + 1,
         ) from error
     except (ValueError, RecursionError) as error:  # a lone surrogate can't be encoded for expat
-        raise Refused("GS150", "the XML holds characters that are none", None, first_line) from error
+        raise Refused("GS180", "the XML holds characters that are none", None, first_line) from error
     return root
 
 
@@ -95,7 +95,7 @@ def cards_of_log(root: Element) -> tuple[list[ProbedCard], list[int]]:
     for index, gpu in enumerate(root.iter("gpu")):
         name = _text(gpu, "product_name")
         if name is None:
-            raise Refused("GS150", f"GPU {index} has no product_name", f"import the output of `{COMMAND}`")
+            raise Refused("GS180", f"GPU {index} has no product_name", f"import the output of `{COMMAND}`")
         if _text(gpu, "mig_mode/current_mig") == "Enabled":
             sliced.append(index)
         cards.append(

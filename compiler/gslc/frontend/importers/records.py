@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from gslc.frontend.hosts import GpuTable
 from gslc.ir.diagnostic import Diagnostic, Place, Severity
 from gslc.ir.inputs import Arch, GpuKind, Os, Vendor
 
@@ -14,7 +15,7 @@ MIB = 1024 * 1024
 Setting: TypeAlias = "str | int | bool | SecretName | Number | Sequence[str | Number] | Mapping[str, str | SecretName]"
 
 
-class CardTable(Protocol):
+class CardTable(GpuTable, Protocol):
     """What an importer asks the GPU table."""
 
     def variants(self, printed_name: str) -> tuple[GpuKind, ...]:
@@ -27,10 +28,6 @@ class CardTable(Protocol):
 
     def usable_bytes(self, vendor: Vendor, reported_bytes: int) -> int:
         """What a program gets of the total that the vendor's tool prints."""
-        ...
-
-    def nearest(self, name: str, count: int = 3) -> list[str]:
-        """Names that look like this one."""
         ...
 
 

@@ -38,11 +38,11 @@ def source_of(found: Findings, line: Line, host_path: HostPath, at: int) -> str 
     """The `source` of a model, or None with a warning."""
     written = line.file if line.file is not None else line.source
     if written is None:
-        found.say("GS162", f"{line.name} is left out: its command does not say which model it serves", None, line=at)
+        found.say("GS192", f"{line.name} is left out: its command does not say which model it serves", None, line=at)
         return None
     if "$" in written:
         found.say(
-            "GS162", f"{line.name} is left out: its model {written!r} is a variable", "replace the variable", line=at
+            "GS192", f"{line.name} is left out: its model {written!r} is a variable", "replace the variable", line=at
         )
         return None
     if written.startswith(_SCHEMES):
@@ -53,7 +53,7 @@ def source_of(found: Findings, line: Line, host_path: HostPath, at: int) -> str 
         lies = host_path(written)
         if lies is None:
             found.say(
-                "GS162",
+                "GS192",
                 f"{line.name} is left out: nothing says where its file {written!r} lies on the host",
                 "write the model by hand, with source: file:///the/path/on/the/host",
                 line=at,
@@ -61,7 +61,7 @@ def source_of(found: Findings, line: Line, host_path: HostPath, at: int) -> str 
             return None
         base = f"file://{lies}"
     else:
-        found.say("GS162", f"{line.name} is left out: {written!r} is no absolute path and no repository", None, line=at)
+        found.say("GS192", f"{line.name} is left out: {written!r} is no absolute path and no repository", None, line=at)
         return None
     if line.revision is not None and base.startswith("hf://"):
         base = f"{base}@{line.revision}"
@@ -106,7 +106,7 @@ def environment_of(
         if name in HUB_TOKENS:
             if text and not text.startswith("$"):
                 found.say(
-                    "GS163",
+                    "GS193",
                     f"{model} has {name} in plain text; it was not copied",
                     "gslc gives the hub's token to every model that needs it (docs/secrets.md)",
                     line=at(name),
@@ -117,14 +117,14 @@ def environment_of(
             kept[name] = SecretName(secret)
             if text and not text.startswith("$"):
                 found.say(
-                    "GS163",
+                    "GS193",
                     f"{model} has {name} in plain text; it became the secret {secret}",
                     "store the value there (docs/secrets.md)",
                     line=at(name),
                 )
         elif value is None or _VARIABLE.search(text):
             found.say(
-                "GS161",
+                "GS191",
                 f"{model}: the value of {name} comes from outside the file; it is left out",
                 None,
                 line=at(name),

@@ -80,7 +80,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its status."""
     # A run builds one large tree of records that all live to the end: the collector would only walk it again and again
     # (half of the parse time of a 1.3 MB inventory). The process is short, so nothing is lost.
-    gc.disable()
+    if args is None:
+        gc.disable()
     try:
         gslc.main(args=args, prog_name="gslc", standalone_mode=False)
         status = 0

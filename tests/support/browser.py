@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 # As root in a container: no sandbox, no GPU; the rest keeps Chromium from calling home.
 FLAGS = (
@@ -46,7 +46,7 @@ class Browser:
         self._session = ""
         self._session = "/session/" + self._call("POST", "/session", {"capabilities": wanted})["sessionId"]
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""JSON text -> checked values, with the place of what is wrong. Reading costs one C parse; places are found only on error."""
+"""JSON text -> checked values, with the place of what is wrong. Places cost nothing until something is."""
 
 from __future__ import annotations
 
@@ -213,42 +213,42 @@ def _name(path: JsonPath) -> str:
     return text.removeprefix(".")
 
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_VALUE = json.JSONDecoder()
 
 
 def located(text: str, path: JsonPath, file: str) -> Place:
-    """The place of the value at `path` in a JSON text, or of its nearest parent that is there."""
-    best, offset = -1, 0
-    stack: list[str | int] = []  # the path of the value that is read next; a list level ends in its number
-    key: str | None = None
-    closers: list[str] = []
-    for token in _TOKEN.finditer(text):
-        word = token.group()
-        if word not in "}],:":
-            if closers and closers[-1] == "}" and key is None:
-                key = str(json.loads(word))
-                continue
-            here = tuple(stack) if key is None else (*stack, key)
-            if len(here) > best and path[: len(here)] == here:
-                best, offset = len(here), token.start()
-                if best == len(path):
-                    break
-            if word in "{[":
-                if key is not None:
-                    stack.append(key)
-                    key = None
-                closers.append("}" if word == "{" else "]")
-                if word == "[":
-                    stack.append(0)
-        elif word == ",":
-            key = None
-            if closers and closers[-1] == "]" and isinstance(number := stack[-1], int):
-                stack[-1] = number + 1
-        elif word in "}]":
-            if closers.pop() == "]":
-                stack.pop()
-            if closers and closers[-1] == "}" and stack:
-                stack.pop()
-            key = None
+    """The place of the value at `path` in a valid JSON text, or of its nearest parent that is there."""
+    offset = _skip_blanks(text, 0)
+    for step in path:
+        member = _member(text, offset, step)
+        if member is None:
+            break
+        offset = member
     line = text.count("\n", 0, offset) + 1
     return Place(file=file, line=line, column=offset - (text.rfind("\n", 0, offset) + 1) + 1)
+
+
+def _member(text: str, offset: int, step: str | int) -> int | None:
+    """Where the member `step` of the container at `offset` starts, or None where it has none."""
+    if text[offset] != ("{" if isinstance(step, str) else "["):
+        return None
+    index = 0
+    offset = _skip_blanks(text, offset + 1)
+    while text[offset] not in "]}":
+        name: str | int = index
+        if isinstance(step, str):
+            name, offset = _VALUE.raw_decode(text, offset)
+            offset = _skip_blanks(text, _skip_blanks(text, offset) + 1)  # behind the colon
+        if name == step:
+            return offset
+        offset = _skip_blanks(text, _VALUE.raw_decode(text, offset)[1])
+        if text[offset] == ",":
+            offset = _skip_blanks(text, offset + 1)
+        index += 1
+    return None
+
+
+def _skip_blanks(text: str, offset: int) -> int:
+    found = _BLANKS.match(text, offset)
+    return offset if found is None else found.end()

@@ -1,4 +1,4 @@
-"""Plan -> the JSON object of plan.json: keys in a fixed order, maps sorted, nothing that a move of input lines would change."""
+"""Plan -> the JSON object of plan.json: keys in a fixed order, maps sorted, nothing that moved input lines change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gslc.ir.diagnostic import Decision, Excluded, Exhausted, Refusal
 from gslc.ir.inputs import Host
 from gslc.ir.plan import DeviceMemory, GpuSummary, HostSummary, Instance, Plan, Shard
 
-JsonValue: TypeAlias = "str | int | float | bool | None | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 PLAN_VERSION = 1
@@ -28,7 +28,7 @@ def plan_json(plan: Plan) -> JsonObject:
 
 
 def instance_json(instance: Instance) -> JsonObject:
-    """One instance of plan.json. Decisions about the fleet and line numbers are left out, so that a diff stays small."""
+    """One instance of plan.json, without decisions about the fleet and line numbers, so that a diff stays small."""
     layout = instance.layout
     utilization = layout.gpu_memory_utilization
     return {

@@ -62,7 +62,7 @@ class PlanDocument:
 
 
 def plan_document(plan: Plan, file: str = "plan.json") -> PlanDocument:
-    """The view of a plan that is still in memory: what reading its file back would give, with all decisions and places."""
+    """The view of a plan that is still in memory: what reading its file back gives, and all decisions and places."""
     instances = tuple(
         InstanceView(
             name=instance.name,

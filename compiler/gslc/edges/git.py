@@ -37,7 +37,7 @@ class GitFailed(Exception):
 
 
 def find_object(spec: str, folder: Path) -> Outcome[GitObject]:
-    """The object that `REVISION:path` names; the path counts from the top of the repository, or from `folder` with ./ ."""
+    """The object that `REVISION:path` names; the path counts from the repository's top, or with ./ from `folder`."""
     try:
         _git(["rev-parse", "--git-dir"], folder)
     except GitFailed as error:

@@ -19,7 +19,7 @@ _MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSource:
-    """A plan that was read. `files` are the texts of the files beside it that gslc owns, by path; None for a lone plan.json."""
+    """A plan that was read. `files` are the texts of gslc's files beside it, by path; None for a lone plan.json."""
 
     name: str
     document: PlanDocument
@@ -62,8 +62,7 @@ def _from_folder(argument: str, path: Path) -> Outcome[PlanSource]:
 
 
 def _from_git(argument: str, folder: Path) -> Outcome[PlanSource]:
-    spec = argument.rstrip("/") if not argument.endswith(":/") else argument[:-1]
-    found = find_object(spec, folder)
+    found = find_object(argument, folder)
     if found.value is None:
         return Outcome(value=None, diagnostics=found.diagnostics)
     try:
@@ -78,7 +77,7 @@ def _from_git(argument: str, folder: Path) -> Outcome[PlanSource]:
         manifest = _manifest(_reader_of(tree, blobs)(MANIFEST_NAME), argument)
         if manifest is not None:
             blobs.update(read_blobs([tree[name] for name in manifest.files if name in tree], folder))
-        shown = spec + PLAN_NAME if spec.endswith(":") else f"{spec}/{PLAN_NAME}"
+        shown = argument + PLAN_NAME if argument.endswith((":", "/")) else f"{argument}/{PLAN_NAME}"
         return _source(argument, _text(blobs[tree[PLAN_NAME]]), shown, _owned(_reader_of(tree, blobs), manifest))
     except GitFailed as error:
         return _refused("GS855", argument, f"git could not read {argument}: {error}")

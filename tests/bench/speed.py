@@ -60,8 +60,8 @@ def cluster_text(size: Size) -> str:
         ]
     lines.append("models:")
     for number in range(size.models):
-        gib = CARDS[number % len(CARDS)][1]
-        count = (1, 1, 1, 2, 1, 4, 1, 8)[number % 8]
+        gib = CARDS[number % min(size.hosts, len(CARDS))][1]
+        count = (1, 1, 1, 1, 1, 2, 1, 4)[number % 8]
         lines += [
             f"  m{number:04d}:",
             "    backend: custom",

@@ -58,7 +58,7 @@ def footprint(
     pinned = bool(local) and local[0].vendor in PINNED_HOST
     alignment = CUDA_ALIGNMENT if any(device.vendor not in (None, "apple") for device in devices) else HOST_ALIGNMENT
     plan = plan_weights(shape, layers, len(devices), settings, arch=host_arch, alignment=alignment, pinned_host=pinned)
-    cached, host_cache = cache_bytes(shape, layers, len(devices), run)
+    cached, host_cache = cache_bytes(shape, layers, len(devices), run, alignment)
     pipeline = is_pipeline(shape, settings, profile, devices, plan)
     known = is_known(shape.arch)
     if known:
@@ -74,6 +74,7 @@ def footprint(
             full=bool(devices) and (wanted is None or isinstance(wanted, str) or wanted > shape.blocks),
             alignment=alignment,
             host_experts=plan.host_experts,
+            unpacks_cache=alignment >= CUDA_ALIGNMENT,
         )
     else:
         compute, host_compute = bound_compute(shape, run, layers, len(devices), pipeline=pipeline)

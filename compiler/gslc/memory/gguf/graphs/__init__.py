@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from gslc.memory.gguf.assign import HOST
 from gslc.memory.gguf.graphs.build import Builder, Home
@@ -32,6 +32,7 @@ def graph_compute(
     full: bool,
     alignment: int,
     host_experts: frozenset[int] = frozenset(),
+    unpacks_cache: bool = False,
     whole: bool = False,
 ) -> tuple[tuple[int, ...], int]:
     """Compute bytes per device and of the host, for an architecture that is known."""
@@ -46,6 +47,7 @@ def graph_compute(
         lambda block: backend(layers[block]),
         cpu=devices,
         full=full,
+        unpacks_cache=unpacks_cache,
     )
     kinds = [(layers[b], shape.windowed[b], shape.recurrent[b], b in host_experts, signature(shape, b))
              for b in range(shape.trunk)]  # fmt: skip
@@ -61,7 +63,7 @@ def signature(shape: ModelShape, block: int) -> int:
     return hash(tuple(sorted((g.name, g.type, g.shape) for g in shape.block_tensors(block))))
 
 
-def kept_blocks(kinds: list[object]) -> list[int]:
+def kept_blocks(kinds: Sequence[object]) -> list[int]:
     """The blocks that decide the size of the buffers: both ends of every run of like blocks, each pattern twice.
 
     The allocator's state is the same after each repetition of a pattern, so the repetitions between are left out.
@@ -77,4 +79,3 @@ def kept_blocks(kinds: list[object]) -> list[int]:
     return kept
 
 
-__all__ = ["Callable", "graph_compute", "is_known"]

@@ -18,12 +18,20 @@ Home = Callable[[str, int | None], int]
 class Builder:
     """One graph in the making.
 
-    home: the backend of a tensor by its full name and block. layer_home: the backend of a block. `pinned` is the
-    backend of a block where everything is offloaded, so that the engine forces norms there; else -1.
+    home: the backend of a tensor by its full name and block. layer_home: the backend of a block. full: everything is
+    offloaded, so that the engine forces norms to the device of their block. unpacks_cache: a CUDA device.
     """
 
     def __init__(
-        self, shape: ModelShape, run: Runtime, home: Home, layer_home: Callable[[int], int], *, cpu: int, full: bool
+        self,
+        shape: ModelShape,
+        run: Runtime,
+        home: Home,
+        layer_home: Callable[[int], int],
+        *,
+        cpu: int,
+        full: bool,
+        unpacks_cache: bool = False,
     ) -> None:
         self.shape = shape
         self.run = run
@@ -32,6 +40,7 @@ class Builder:
         self._layer_home = layer_home
         self._cpu = cpu
         self._full = full
+        self._unpacks_cache = unpacks_cache
         self.tokens = run.tokens
         self.slots = run.slots
         self.streams = run.streams
@@ -312,6 +321,8 @@ class Builder:
                 v = ops.transpose(v)
             src = (q, k, v, mask) if sinks is None else (q, k, v, mask, sinks)
             x = Tensor("FLASH_ATTN_EXT", "F32", ops.shape4((v.ne[0], q.ne[2], q.ne[1], q.ne[3])), src)
+            if self._unpacks_cache:
+                x.size += _unpacked(k) + (0 if v.root is k.root else _unpacked(v))
             if expand_values is not None:
                 x = ops.permute(x, 0, 2, 1, 3)
                 x = ops.mul_mat(expand_values, x)
@@ -483,3 +494,8 @@ class Builder:
             return logits
         self.graph.expand(logits)
         return embedding
+
+
+def _unpacked(part: Tensor) -> int:
+    """Bytes of the F16 copy that CUDA's kernels make of a quantised cache behind their result (fattn.cu)."""
+    return 2 * part.elements if is_quantized(part.kind) else 0

@@ -15,6 +15,7 @@ Blocks = Sequence[int]
 def transformer(build: Builder, blocks: Blocks) -> None:
     """The common decoder: norm, attention, norm, feed forward or experts."""
     quirks = QUIRKS.get(build.shape.arch, Quirks())
+    build.positions = quirks.positions
     x = build.embed(scale=quirks.scaled_input)
     build.pos()
     wanted = build.outputs()

@@ -68,7 +68,7 @@ def read_host(scan: Scan, name: str, node: Node, mark: Mark, defaults: HostDefau
     take = fields.take
     os: Os = cast("Os", take("os", os_name, "linux"))
     arch: Arch = cast("Arch", take("arch", arch_name, "amd64"))
-    memory = fields.need("memory", sizes.size, 0, "write how much RAM it has: memory: 128GiB")
+    memory = fields.need("memory", sizes.positive_size, 0, "write how much RAM it has: memory: 128GiB")
     unified = take("unified_memory", sizes.boolean, False)
     address = take("address", names.address, None)
     if address in ALL_INTERFACES:
@@ -180,7 +180,7 @@ def read_gpus(fields: Fields, host: str, table: GpuTable, shared_memory: int | N
 def read_kind(entry: Fields, table: GpuTable, shared_memory: int | None) -> GpuKind | None:
     """What the cards of an entry are, or None after the mistake was noted."""
     model = entry.need("model", names.line, None, "write its name as nvidia-smi -L prints it, or model: custom")
-    memory = entry.take("memory", sizes.size, None)
+    memory = entry.take("memory", sizes.positive_size, None)
     capability = entry.take("compute_capability", sizes.compute_capability, None)
     vendor = cast("Vendor | None", entry.take("vendor", vendor_name, None))
     if model is None:
@@ -208,8 +208,6 @@ def read_kind(entry: Fields, table: GpuTable, shared_memory: int | None) -> GpuK
         stated = min(stated or shared_memory, shared_memory)
     elif not stated and "memory" not in entry.entries:
         entry.refuse("model", "GS151", f"the memory of {kind.model} is not known", "write it: memory: 24GiB")
-    if memory == 0:
-        entry.refuse("memory", "GS137", f"{entry.label('memory')} is 0", "write what the driver reports: memory: 24GiB")
     capability = capability or kind.compute_capability
     if stated == kind.memory_bytes and capability == kind.compute_capability:
         return kind  # the table's own record: a thousand hosts share it, and compare by identity

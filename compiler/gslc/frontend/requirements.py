@@ -53,23 +53,7 @@ def read_part(fields: Fields) -> RequirementPart:
     gpu_memory = fields.take("gpu_memory", sizes.demand_size, 0)
     memory = fields.take("memory", sizes.demand_size, 0)
     offload = fields.take("offload", sizes.demand_size, 0)
-    if "gpu_memory" in fields.entries and "gpus" not in fields.entries:
-        fields.refuse("gpu_memory", "GS174", f"{fields.owner} has gpu_memory but no gpus", "write on how many: gpus: 1")
-    elif gpus and not gpu_memory and "gpu_memory" not in fields.entries:
-        fields.refuse(
-            "gpus", "GS174", f"{fields.owner} has gpus but no gpu_memory", "write how much on each: gpu_memory: 3GiB"
-        )
-    elif gpu_memory and not gpus:
-        fields.refuse(
-            "gpus", "GS174", f"{fields.owner} has gpu_memory on 0 GPUs", "write gpus: 1, or remove gpu_memory"
-        )
-    elif "gpus" not in fields.entries and "memory" not in fields.entries:
-        fields.refuse("gpus", "GS174", f"{fields.owner} asks for nothing", "state gpus and gpu_memory, or memory")
-    if offload > memory:
-        message = f"{fields.owner} has offload above memory ({offload} of {memory} bytes)"
-        fields.refuse(
-            "offload", "GS174", message, "offload is the part of memory that a better alternative has on a GPU"
-        )
+    check_part(fields, gpus, memory, offload)
     return RequirementPart(
         gpus=gpus,
         gpu_memory_bytes=gpu_memory,
@@ -77,3 +61,20 @@ def read_part(fields: Fields) -> RequirementPart:
         offload_bytes=offload,
         command=fields.take_node("command", read_command, None),
     )
+
+
+def check_part(fields: Fields, gpus: int, memory: int, offload: int) -> None:
+    """Note an alternative that asks for nothing or contradicts itself."""
+    has_gpu_memory = "gpu_memory" in fields.entries
+    if has_gpu_memory and not gpus:
+        what = "gpu_memory on 0 GPUs" if "gpus" in fields.entries else "gpu_memory but no gpus"
+        fields.refuse("gpu_memory", "GS174", f"{fields.owner} has {what}", "write on how many: gpus: 1")
+    elif gpus and not has_gpu_memory:
+        action = "write how much on each: gpu_memory: 3GiB"
+        fields.refuse("gpus", "GS174", f"{fields.owner} has gpus but no gpu_memory", action)
+    elif not gpus and not memory and not fields.entries.keys() - fields.known:
+        fields.refuse("memory", "GS174", f"{fields.owner} asks for nothing", "state gpus and gpu_memory, or memory")
+    if offload > memory:
+        message = f"{fields.owner} has offload above memory ({offload} of {memory} bytes)"
+        action = "offload is the part of memory that a better alternative has on a GPU"
+        fields.refuse("offload", "GS174", message, action)

@@ -83,6 +83,12 @@ def bare_size(text: str, quoted: bool) -> int | Mistake:
     return number
 
 
+def positive_size(text: str, quoted: bool) -> int | Mistake:
+    """A size above 0 in bytes."""
+    answer = size(text, quoted)
+    return Mistake(code="GS137", message="is 0", help="write what it has: 24GiB") if answer == 0 else answer
+
+
 def demand_size(text: str, quoted: bool) -> int | Mistake:
     """A size that something needs, in bytes, rounded up."""
     return size(text, quoted, round_up=True)

@@ -5,7 +5,7 @@ from gslc.ir.diagnostic import CodeEntry, CodeTable
 CODES: CodeTable = {
     "GS100": CodeEntry(
         title="not YAML",
-        meaning="The text can't be read as YAML. The place is where the reader stopped; the cause may be a line before.",
+        meaning="The text can't be read as YAML. The place is where the reader stopped; the cause may be one line up.",
         remedy="Check indentation (spaces only), quotes and colons there.",
     ),
     "GS101": CodeEntry(

@@ -48,4 +48,19 @@ CODES: CodeTable = {
         meaning="The folder holds the journal of a build that did not end; it may mix old and new files.",
         remedy="Run gslc build again: it finishes the work.",
     ),
+    "GS690": CodeEntry(
+        title="there is a cluster already",
+        meaning="`gslc init` starts a new cluster and never overwrites one.",
+        remedy="Name another folder.",
+    ),
+    "GS691": CodeEntry(
+        title="a file was kept",
+        meaning="`gslc init` found a file that it would have written, and left it as it is.",
+        remedy="Compare it with what gslc init writes into an empty folder.",
+    ),
+    "GS692": CodeEntry(
+        title="a first file could not be written",
+        meaning="The folder can't be made or written to.",
+        remedy="Check the folder and its permissions.",
+    ),
 }

@@ -215,9 +215,9 @@ class _Checker:
         for instance, _, host in self._shards():
             if self.models[instance.model].anti_affinity == "host":
                 replicas[instance.model, host.name].add(instance.name)
-        for (model, host), names in sorted(replicas.items()):
+        for (model, where), names in sorted(replicas.items()):
             if len(names) > 1:
-                yield "GS507", model, f"{' and '.join(sorted(names))} share {host}, which anti_affinity forbids"
+                yield "GS507", model, f"{' and '.join(sorted(names))} share {where}, which anti_affinity forbids"
 
     # ------------------------------------------------------------ flags
 

@@ -7,9 +7,19 @@ from typing import TypeAlias
 
 from gslc.ir.placement import Elastic, FreeGpu, FreeHost
 from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica, Zone
-from gslc.passes.placing.state import ALONE, Position, Spot, State
+from gslc.passes.placing.state import ALONE, Pool, Position, Spot, State
 
 Key: TypeAlias = tuple[int, ...]  # lower is better, compared left to right
+Fit: TypeAlias = tuple[
+    tuple[int, ...], int, int, int, int
+]  # cards, new cards, bytes left, untouched cards, memory left
+Style: TypeAlias = int
+BINPACK = 0  # no new card where one in use will do, then the tightest
+TIGHTEST = 1  # the tightest card, in use or not
+FIRST = 2  # the first host by name
+SCAN = 48  # conditions of a pool that are all looked at; above, sorted lists lead to the tightest
+LOOK = 64  # entries of a sorted list that are looked at for the best, before the first that fits is taken
+ENOUGH = 12  # of these, fitting ones that are compared
 SPAN_LEADERS = 4  # leaders tried for a replica over several hosts; more only repeat what the largest four showed
 SPAN_HOSTS = 9  # a leader and 8 followers, as many RPC servers as GPUStack tries (its DEFAULT_MAX_RPC_SERVER_COUNT)
 WIDE_BRANCHES = 6  # hosts tried for one part before the part before it is moved
@@ -23,9 +33,13 @@ class Fitter:
         self.remembered: dict[object, Option | None] = {}
         self.steps = 0
 
-    def best(self, state: State, replica: Replica, most_offload: int | None = None) -> Position | None:
-        """The best position by offloaded bytes, rank, new cards, waste, and name; None where nothing fits."""
+    def best(self, state: State, replica: Replica, *, clean: bool = False, style: Style = BINPACK) -> Position | None:
+        """The best position by offloaded bytes, rank, and what `style` weighs; None where nothing fits.
+
+        clean: only with the least offload that the model can have.
+        """
         task = replica.task
+        most_offload = task.least_offload if clean else None
         best: Position | None = None
         best_key: Key | None = None
         for zone in task.zones:
@@ -34,18 +48,12 @@ class Fitter:
                     break
                 if best_key is not None and (option.offload, option.rank) > best_key[:2]:
                     break
-                part = option.single
-                assert part is not None  # zones hold options of one part
-                for host in zone.hosts:
-                    if not state.admits(task, host):
-                        continue
-                    self.steps += 1
-                    cards = state.cards_for(part, host, task)
-                    if cards is None:
-                        continue
-                    key = self.key(state, task, option, part, host, cards)
+                assert option.single is not None  # zones hold options of one part
+                found = self.best_spot(state, task, option.single, zone.hosts, style)
+                if found is not None:
+                    key = (option.offload, option.rank, *found[0])
                     if best_key is None or key < best_key:
-                        best, best_key = Position(option=option, spots=((host, cards),)), key
+                        best, best_key = Position(option=option, spots=(found[1],)), key
         for option, hosts in task.wide:
             if most_offload is not None and option.offload > most_offload:
                 break
@@ -55,6 +63,111 @@ class Fitter:
             if spots is not None:
                 best, best_key = Position(option=option, spots=spots), (option.offload, option.rank)
         return self._elastic(state, task, best, best_key, most_offload)
+
+    def best_spot(
+        self, state: State, task: ModelTask, part: Part, hosts: tuple[int, ...], style: Style
+    ) -> tuple[Key, Spot] | None:
+        """The spot for a part on one of `hosts` that `style` likes best, and its score."""
+        if task.spread or task.pins is not None:
+            return self._best_by_host(state, task, part, hosts, style)
+        pool = state.pool(hosts)
+        if len(pool.buckets) <= SCAN:
+            return self._best_among(state, task, part, pool, list(pool.buckets), style, len(pool.buckets))
+        needed = part.memory if part.count == 0 else part.needs[-1]
+        for way in part.ways:
+            entries, first = state.at_least(pool, way, needed)
+            numbers = [number for _, number in entries[first : first + LOOK]]
+            found = self._best_among(state, task, part, pool, numbers, style, ENOUGH)
+            if found is not None:
+                return found
+            rest = [number for _, number in entries[first + LOOK :]]
+            found = self._best_among(state, task, part, pool, rest, style, 1)
+            if found is not None:
+                return found
+        return None
+
+    def _best_among(
+        self,
+        state: State,
+        task: ModelTask,
+        part: Part,
+        pool: Pool,
+        conditions: list[int],
+        style: Style,
+        enough: int,
+    ) -> tuple[Key, Spot] | None:
+        """The best spot in the given conditions, after looking at `enough` that fit."""
+        fits = part.fits
+        best: tuple[Key, Spot] | None = None
+        found = 0
+        for number in conditions:
+            host = pool.buckets[number][0]
+            if number in fits:
+                fit = fits[number]
+            else:
+                self.steps += 1
+                fit = fits[number] = self._fit(state, task, part, host)
+            if fit is None:
+                continue
+            if not task.plain:
+                admitted = next((other for other in pool.buckets[number] if state.admits(task, other)), None)
+                if admitted is None:
+                    continue
+                host = admitted
+            cards, new, left, untouched, memory_left = fit
+            if style == BINPACK:
+                score: Key = (new, left, untouched, memory_left, host)
+            else:
+                score = (left, new, untouched, memory_left, host) if style == TIGHTEST else (host,)
+            if best is None or score < best[0]:
+                best = (score, (host, cards))
+            found += 1
+            if found == enough:
+                break
+        return best
+
+    def _fit(self, state: State, task: ModelTask, part: Part, host: int) -> Fit | None:
+        cards = state.cards_for(part, host, task)
+        if cards is None:
+            return None
+        free, users = state.free[host], state.users[host]
+        new, left = 0, 0
+        for card in cards:
+            left += free[card]
+            if users[card] == 0:
+                new += 1
+        if not part.exclusive:
+            left -= sum(part.needs)
+        return (cards, new, left, state.untouched[host], state.memory[host] - part.memory)
+
+    def _best_by_host(
+        self, state: State, task: ModelTask, part: Part, hosts: tuple[int, ...], style: Style
+    ) -> tuple[Key, Spot] | None:
+        """As best_spot, host by host: for pins, and for spread, where the company on a host counts."""
+        best: tuple[Key, Spot] | None = None
+        for host in hosts:
+            if not state.admits(task, host):
+                continue
+            if task.pins is None:
+                number = state.condition[host]
+                if number not in part.fits:
+                    self.steps += 1
+                    part.fits[number] = self._fit(state, task, part, host)
+                fit = part.fits[number]
+            else:
+                self.steps += 1
+                fit = self._fit(state, task, part, host)
+            if fit is None:
+                continue
+            cards, new, left, untouched, memory_left = fit
+            if task.spread:
+                crowd = state.of_model.get((task.index, host), 0)
+                score: Key = (crowd, len(state.on_host[host]), -new, -memory_left, host)
+            else:
+                score = (new, left, untouched, memory_left, host) if style == BINPACK else (left, new, host)
+            if best is None or score < best[0]:
+                best = (score, (host, cards))
+        return best
 
     def key(self, state: State, task: ModelTask, option: Option, part: Part, host: int, cards: tuple[int, ...]) -> Key:
         """What one spot costs: offloaded bytes, rank, then the crowd (spread) or new cards and leftovers (binpack)."""
@@ -173,8 +286,7 @@ class Fitter:
         assert zone is not None
         self.steps += 1
         allowed = None if task.pins is None else task.pins.get(host, ())
-        usable = tuple(min(count, 1) for count in state.users[host])
-        signature = (id(elastic), zone.class_index, state.memory[host], tuple(state.free[host]), usable, allowed)
+        signature = (id(elastic), state.condition[host], allowed)
         if signature not in self.remembered:
             choice = elastic.fit((self.free_host(state, task, host),))
             self.remembered[signature] = self.problem.maker.option(choice) if choice is not None else None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
+
+
+Example: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]  # memory, free bytes and users (at most 1) by card
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +28,8 @@ class Part:
     kind: GpuKind | None
     indices: tuple[int, ...] | None
     ports: int
+    ways: tuple[tuple[str, int], ...]  # how to ask a pool for hosts, see State.value_of
+    fits: dict[int, tuple[tuple[int, ...], int, int, int, int] | None] = field(default_factory=dict)  # by condition
 
 
 @dataclass(slots=True, eq=False)
@@ -67,9 +73,12 @@ class ModelTask:
     port: int | None
     pins: Mapping[int, tuple[int, ...]] | None  # host -> allowed cards
     one_family: bool  # its hosts mix Nomad with other targets, and one Nomad job must hold all replicas
+    plain: bool  # nothing but memory decides which of two hosts in the same condition it may use
     compile_zones: ZoneMaker
     replicas: tuple[int, ...] = ()  # replica ids
     _zones: tuple[Zone, ...] | None = None
+    first: tuple[Option | None] | None = None  # its best option anywhere, see placing.orders
+    _least: int | None = None
     _wide: tuple[tuple[Option, tuple[int, ...]], ...] = ()
     zone_by_host: dict[int, Zone] = field(default_factory=dict)
 
@@ -79,6 +88,17 @@ class ModelTask:
         if self._zones is None:
             self._zones, self._wide = self.compile_zones.zones_of(self.candidates)
         return self._zones
+
+    @property
+    def least_offload(self) -> int:
+        """The fewest bytes in host memory with which a model can do; elastic choices are taken to need none."""
+        if self._least is None:
+            zones = self.zones
+            offloads = [option.offload for zone in zones for option in zone.options]
+            offloads += [option.offload for option, _ in self._wide]
+            stretches = any(zone.elastic for zone in zones)
+            self._least = 0 if stretches else min(offloads, default=0)
+        return self._least
 
     @property
     def wide(self) -> tuple[tuple[Option, tuple[int, ...]], ...]:
@@ -193,9 +213,19 @@ class ZoneMaker:
                 kind=need.kind,
                 indices=need.indices,
                 ports=len(need.ports),
+                ways=_ways(len(sizes), exclusive),
             )
             self.parts[key] = found
         return found
+
+
+def _ways(count: int, exclusive: bool) -> tuple[tuple[str, int], ...]:
+    """The lists that lead to hosts for a part, best first."""
+    if count == 0:
+        return (("memory", 0),)
+    if exclusive:
+        return (("whole", count),)
+    return (("touched", 1), ("any", 1)) if count == 1 else (("any", count),)
 
 
 @dataclass(slots=True, eq=False)
@@ -215,6 +245,8 @@ class Problem:
     one_kind: tuple[bool, ...]
     kind_numbers: Mapping[GpuKind, int]
     reachable: tuple[bool, ...]  # has an address
+    conditions: dict[object, int] = field(default_factory=dict)  # what is free on a host -> its number, for all states
+    examples: list[Example] = field(default_factory=list)  # by number
 
 
 def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
@@ -272,6 +304,7 @@ def _task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
                 number = maker.host_index[host]
                 pins[number] = (*pins.get(number, ()), card)
     targets = {group.host_class.target for group in candidates.groups}
+    one_family = model.replicas > 1 and "nomad" in targets and len(targets) > 1
     return ModelTask(
         index=index,
         name=model.name,
@@ -281,6 +314,7 @@ def _task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
         apart=model.anti_affinity == "host",
         port=model.port,
         pins=pins,
-        one_family=model.replicas > 1 and "nomad" in targets and len(targets) > 1,
+        one_family=one_family,
+        plain=not (one_family or model.anti_affinity or model.port is not None or model.gpus),
         compile_zones=maker,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -9,6 +10,7 @@ from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replic
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
 Spot: TypeAlias = tuple[int, Cards]  # a host and cards there
+Way: TypeAlias = tuple[str, int]  # what is asked of a host, and of how many cards: see State.value_of
 ALONE = -1  # users of a card that is held exclusively
 
 
@@ -18,6 +20,20 @@ class Position:
 
     option: Option
     spots: tuple[Spot, ...]
+
+
+class Pool:
+    """The hosts of a zone, by what is free on them: hosts in the same condition are alike to every model.
+
+    `lists[way]` has (value, condition) sorted by value for one way of asking, see `State.values_of`.
+    """
+
+    __slots__ = ("buckets", "hosts", "lists")
+
+    def __init__(self, hosts: tuple[int, ...]) -> None:
+        self.hosts = hosts
+        self.buckets: dict[int, list[int]] = {}  # condition -> hosts, sorted
+        self.lists: dict[Way, list[tuple[int, int]]] = {}
 
 
 class State:
@@ -34,6 +50,13 @@ class State:
         self.of_model: dict[tuple[int, int], int] = {}  # (model, host) -> replicas there
         self.fixed_ports: dict[tuple[int, int], int] = {}  # (host, port) -> replica id, or -1 for a locked port
         self.families: dict[int, list[int]] = {}  # model -> [replicas on Nomad, elsewhere]
+        self.conditions = problem.conditions
+        self.examples = problem.examples
+        self.ground = self._grounds()
+        self.condition = [self._condition_of(host) for host in range(len(problem.hosts))]
+        self.version = [0] * len(problem.hosts)  # changes with every change on a host
+        self.pools: dict[int, Pool] = {}
+        self.pools_at: list[list[Pool]] = [[] for _ in problem.hosts]
 
     # -------------------------------------------------------- changes
 
@@ -53,6 +76,7 @@ class State:
             self.on_host[host][replica.id] = None
             key = (task.index, host)
             self.of_model[key] = self.of_model.get(key, 0) + 1
+            self._moved_on(host)
         self.positions[replica.id] = position
         if task.port is not None:
             self.fixed_ports[position.spots[0][0], task.port] = replica.id
@@ -76,12 +100,91 @@ class State:
                     self.untouched[host] += 1
             del self.on_host[host][replica.id]
             self.of_model[task.index, host] -= 1
+            self._moved_on(host)
         self.positions[replica.id] = None
         if task.port is not None:
             del self.fixed_ports[position.spots[0][0], task.port]
         if task.one_family:
             self.families[task.index][self._family(position.spots[0][0])] -= 1
         return position
+
+    # -------------------------------------------------------- conditions and pools
+
+    def _grounds(self) -> list[int]:
+        """A number for hosts with the same cards and the same kind of memory."""
+        numbers: dict[object, int] = {}
+        problem = self.problem
+        return [
+            numbers.setdefault((problem.kinds[host], problem.unified[host]), len(numbers))
+            for host in range(len(problem.hosts))
+        ]
+
+    def _condition_of(self, host: int) -> int:
+        free = tuple(self.free[host])
+        users = tuple([1 if count > 0 else count for count in self.users[host]])
+        key = (self.ground[host], self.memory[host], free, users)
+        found = self.conditions.get(key)
+        if found is None:
+            found = self.conditions[key] = len(self.examples)
+            self.examples.append((self.memory[host], free, users))
+        return found
+
+    def _moved_on(self, host: int) -> None:
+        """Put a host whose free memory has changed into its new bucket, in every pool that has it."""
+        self.version[host] += 1
+        old = self.condition[host]
+        new = self.condition[host] = self._condition_of(host)
+        if old == new:
+            return
+        for pool in self.pools_at[host]:
+            bucket = pool.buckets[old]
+            if len(bucket) == 1:
+                del pool.buckets[old]
+                for way, entries in pool.lists.items():
+                    entry = (self.value_of(old, way), old)
+                    del entries[bisect_left(entries, entry)]
+            else:
+                bucket.remove(host)
+            known = pool.buckets.get(new)
+            if known is None:
+                pool.buckets[new] = [host]
+                for way, entries in pool.lists.items():
+                    insort(entries, (self.value_of(new, way), new))
+            else:
+                insort(known, host)
+
+    def pool(self, hosts: tuple[int, ...]) -> Pool:
+        """The pool of these hosts; one object for one tuple."""
+        found = self.pools.get(id(hosts))
+        if found is None:
+            found = self.pools[id(hosts)] = Pool(hosts)
+            for host in hosts:
+                found.buckets.setdefault(self.condition[host], []).append(host)
+                self.pools_at[host].append(found)
+        return found
+
+    def at_least(self, pool: Pool, way: Way, value: int) -> tuple[list[tuple[int, int]], int]:
+        """The sorted entries of a pool for one way of asking, and where those begin that offer `value`."""
+        entries = pool.lists.get(way)
+        if entries is None:
+            entries = pool.lists[way] = sorted((self.value_of(number, way), number) for number in pool.buckets)
+        return entries, bisect_left(entries, (value, -1))
+
+    def value_of(self, condition: int, way: Way) -> int:
+        """What hosts in a condition offer: the bytes that each of `count` cards (touched, whole, any) or the RAM has."""
+        kind, count = way
+        memory, free, users = self.examples[condition]
+        if kind == "memory":
+            return memory
+        if kind == "touched":
+            sizes = [size for size, user in zip(free, users, strict=True) if user > 0]
+        elif kind == "whole":
+            sizes = [size for size, user in zip(free, users, strict=True) if user == 0]
+        else:
+            sizes = [size for size, user in zip(free, users, strict=True) if user >= 0]
+        if len(sizes) < count:
+            return -1
+        return max(sizes) if count == 1 else sorted(sizes, reverse=True)[count - 1]
 
     # -------------------------------------------------------- questions
 
@@ -99,6 +202,38 @@ class State:
             if counts is not None and counts[1 - self._family(host)]:
                 return False
         return True
+
+    def allows(self, task: ModelTask, position: Position) -> bool:
+        """True when every part fits exactly the cards of its spot, and all rules hold."""
+        option = position.option
+        if len(option.parts) != len(position.spots):
+            return False
+        return all(
+            self._allows_part(task, part, spot, number)
+            for number, (part, spot) in enumerate(zip(option.parts, position.spots, strict=True))
+        )
+
+    def _allows_part(self, task: ModelTask, part: Part, spot: Spot, number: int) -> bool:
+        host, cards = spot
+        problem = self.problem
+        if len(cards) != part.count or len(set(cards)) != part.count:
+            return False
+        if part.indices is not None and part.indices != cards:
+            return False
+        if self.memory[host] < (part.memory_unified if problem.unified[host] else part.memory):
+            return False
+        free, users, kinds = self.free[host], self.users[host], problem.kinds[host]
+        for need, slot in zip(part.needs, part.slots, strict=True):
+            card = cards[slot]
+            if free[card] < need or users[card] == ALONE or (part.exclusive and users[card]):
+                return False
+        if part.same_kind and len({kinds[card] for card in cards}) > 1:
+            return False
+        if part.kind is not None and any(kinds[card] != problem.kind_numbers.get(part.kind, -1) for card in cards):
+            return False
+        if task.pins is not None and not set(cards) <= set(task.pins.get(host, ())):
+            return False
+        return self.admits(task, host) or (number > 0 and task.port is not None and not task.apart)
 
     def cards_for(self, part: Part, host: int, task: ModelTask) -> Cards | None:
         """The cards that fit a part best on a host, in device order; None where it does not fit. () needs no card."""

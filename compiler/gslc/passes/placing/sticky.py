@@ -100,7 +100,7 @@ def locked_position(
     else:
         options = tuple(option for option, allowed in task.wide if set(hosts) <= set(allowed))
     for option in options:
-        if option.choice.layout == entry.layout and legal_there(state, task, option, entry, hosts):
+        if option.choice.layout == entry.layout and state.allows(task, _seated(option, entry, hosts)):
             return _seated(option, entry, hosts)
     for elastic in zone.elastic:
         if elastic.spans_hosts != (len(hosts) > 1):
@@ -113,7 +113,7 @@ def locked_position(
         if choice is None:
             continue
         option = problem.maker.option(choice)
-        if legal_there(state, task, option, entry, hosts):
+        if state.allows(task, _seated(option, entry, hosts)):
             return _seated(option, entry, hosts)
     return None
 
@@ -132,32 +132,6 @@ def _seated(option: Option, entry: LockedPlacement, hosts: tuple[int, ...]) -> P
     )
 
 
-def legal_there(state: State, task: ModelTask, option: Option, entry: LockedPlacement, hosts: tuple[int, ...]) -> bool:
-    """True when the parts of an option fit exactly the cards of the locked seats, and all rules hold."""
-    if len(option.parts) != len(entry.seats):
-        return False
-    problem = state.problem
-    for number, (part, seat, host) in enumerate(zip(option.parts, entry.seats, hosts, strict=True)):
-        if len(seat.gpus) != part.count or len(set(seat.gpus)) != part.count:
-            return False
-        if part.indices is not None and part.indices != seat.gpus:
-            return False
-        if state.memory[host] < (part.memory_unified if problem.unified[host] else part.memory):
-            return False
-        free, users, kinds = state.free[host], state.users[host], problem.kinds[host]
-        for need, slot in zip(part.needs, part.slots, strict=True):
-            card = seat.gpus[slot]
-            if free[card] < need or users[card] < 0 or (part.exclusive and users[card]):
-                return False
-        if part.same_kind and len({kinds[card] for card in seat.gpus}) > 1:
-            return False
-        if part.kind is not None and any(kinds[card] != problem.kind_numbers.get(part.kind, -1) for card in seat.gpus):
-            return False
-        if not state.admits(task, host) and (number == 0 or task.port is None or task.apart):
-            return False
-    return True
-
-
 def refitted_position(
     problem: Problem, state: State, fitter: Fitter, replica: Replica, entry: LockedPlacement
 ) -> Position | None:
@@ -170,7 +144,7 @@ def refitted_position(
         options = zone.options
     else:
         options = tuple(option for option, allowed in task.wide if set(hosts) <= set(allowed))
-    best = next((option for option in options if legal_there(state, task, option, entry, hosts)), None)
+    best = next((option for option in options if state.allows(task, _seated(option, entry, hosts))), None)
     for elastic in zone.elastic:
         if elastic.spans_hosts != (len(hosts) > 1) or (best is not None and best.rank <= elastic.rank):
             continue

@@ -19,7 +19,9 @@ from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.plan import Layout
 
 LOCK_VERSION = 1
-LOCK_INTEGRITY_CODES: frozenset[str] = frozenset({"GS200", "GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS207"})
+LOCK_INTEGRITY_CODES: frozenset[str] = frozenset(
+    {"GS200", "GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS207"}
+)
 
 _MEND = "take either side of the file from Git, then run `gslc build`"
 
@@ -52,7 +54,7 @@ def _block(opening: str, entries: list[list[str]], closing: str) -> list[str]:
 def _entry_lines(name: str, facts: ModelFacts) -> list[str]:
     """The lines of one model, its digest last."""
     fields = list(_facts_fields(facts))
-    digest = facts_digest(fields)
+    digest = facts_digest(name, fields)
     body = [line for field in fields for line in _with_comma(field)]
     return [f"    {line_of(name)}: {{", *body, f'      "facts_sha256": "{digest}"', "    }"]
 
@@ -61,9 +63,9 @@ def _with_comma(field: list[str]) -> list[str]:
     return [*field[:-1], field[-1] + ","]
 
 
-def facts_digest(fields: list[list[str]]) -> str:
-    """sha256 of the lines of an entry, hex."""
-    text = "\n".join(line for field in fields for line in field)
+def facts_digest(name: str, fields: list[list[str]]) -> str:
+    """sha256 of a model's name and the lines of its entry, hex."""
+    text = "\n".join([line_of(name), *(line for field in fields for line in field)])
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -234,15 +236,22 @@ def _not_canonical(text: str, written: str, file: str) -> Outcome[Lock]:
     number = first_difference(text, written)
     line = text.split("\n")[number - 1] if number <= text.count("\n") + 1 else ""
     if "\r" in text:
-        return _refused("GS204", "the lock has carriage returns; it is written with LF only", file, number,
-                        "tell Git to keep it: `gslc.lock -text` in .gitattributes, then take the file from Git again")
+        return _refused(
+            "GS204",
+            "the lock has carriage returns; it is written with LF only",
+            file,
+            number,
+            "tell Git to keep it: `gslc.lock -text` in .gitattributes, then take the file from Git again",
+        )
     if line.startswith('      "facts_sha256": '):
         name = _enclosing_model(text, number)
         message = f"the facts of model '{name}' were changed by hand: they don't have the digest that stands below them"
         return _refused("GS206", message, file, number, f"run `gslc lock --upgrade-model {name}` on the lock from Git")
     if line.startswith('    {"model": ') and '"seal": ' in line:
         message = "this placement was changed by hand: it doesn't have the seal that stands at its end"
-        return _refused("GS206", message, file, number, "take the line from Git; use `gpus` or `port` in the model to pin it")
+        return _refused(
+            "GS206", message, file, number, "take the line from Git; use `gpus` or `port` in the model to pin it"
+        )
     return _refused("GS204", "the lock is not in canonical form from this line on", file, number, _MEND)
 
 

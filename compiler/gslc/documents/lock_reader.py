@@ -68,7 +68,9 @@ def parse_lock(text: str, version: int) -> Lock:
         raise refuse((), "must be an object")
     if raw.get("version") != version or isinstance(raw.get("version"), bool):
         action = "use the gslc release that wrote it, or delete the file and run `gslc lock`"
-        raise LockRefused(Problem("GS207", f"this gslc reads locks of version {version} only", ('"version"',), help=action))
+        raise LockRefused(
+            Problem("GS207", f"this gslc reads locks of version {version} only", ('"version"',), help=action)
+        )
     fields = _fields(raw, (), {"version", "cluster", "models", "placements"})
     models = fields["models"]
     placements = fields["placements"]
@@ -92,7 +94,9 @@ def _load(text: str) -> object:
     except json.JSONDecodeError as wrong:
         raise LockRefused(Problem("GS200", f"the lock is not JSON: {wrong.msg}", line=wrong.lineno)) from None
     except (RecursionError, ValueError):  # ValueError: an integer of more digits than Python reads
-        raise LockRefused(Problem("GS200", "the lock is not JSON that gslc writes: nested too deep, or a huge number")) from None
+        raise LockRefused(
+            Problem("GS200", "the lock is not JSON that gslc writes: nested too deep, or a huge number")
+        ) from None
     return loaded
 
 
@@ -269,8 +273,11 @@ def parse_blocks(text: str) -> tuple[int, ...] | None:
 
 
 def _gguf(value: object, path: Path) -> GgufFacts:
-    fields = _fields(value, path, {
-        "architecture", "vocabulary_size", "file_bytes", "header_bytes", "header_sha256", "hyper", "tensors"})
+    fields = _fields(
+        value,
+        path,
+        {"architecture", "vocabulary_size", "file_bytes", "header_bytes", "header_sha256", "hyper", "tensors"},
+    )
     return GgufFacts(
         architecture=_text(fields["architecture"], path),
         hyper=_hyper(fields["hyper"], (*path, '"hyper"')),
@@ -289,7 +296,9 @@ def _hyper(value: object, path: Path) -> dict[str, HyperValue]:
     for key, inner in value.items():
         items = tuple(inner) if isinstance(inner, list) else inner
         leaves = items if isinstance(items, tuple) else (items,)
-        if not all(isinstance(leaf, (str, int, float)) and leaf not in (float("inf"), float("-inf")) for leaf in leaves):
+        if not all(
+            isinstance(leaf, (str, int, float)) and leaf not in (float("inf"), float("-inf")) for leaf in leaves
+        ):
             raise refuse((*path, f'"{key}"'), "must be a number, text, a truth value, or a list of them")
         found[key] = items
     return found

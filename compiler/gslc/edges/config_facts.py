@@ -13,7 +13,9 @@ DEPTH_MAX = 12
 LIST_MAX = 1_024
 TEXT_MAX = 1_024
 # Names of labels, prompts and languages: long, and without weight.
-_DROPPED = frozenset({"id2label", "label2id", "task_specific_params", "lang2id", "id2lang", "prompts", "bad_words_ids", "_name_or_path"})
+_DROPPED = frozenset(
+    {"id2label", "label2id", "task_specific_params", "lang2id", "id2lang", "prompts", "bad_words_ids", "_name_or_path"}
+)
 
 
 def parse_object(raw: bytes | None, name: str, source: str) -> dict[str, object] | None:
@@ -24,7 +26,9 @@ def parse_object(raw: bytes | None, name: str, source: str) -> dict[str, object]
         value: object = json.loads(raw)
     except (ValueError, RecursionError) as wrong:
         place = f" (line {wrong.lineno})" if isinstance(wrong, json.JSONDecodeError) else ""
-        raise HubError("GS258", f"{name} of {source} is no JSON{place}", "choose another revision of the repository") from None
+        raise HubError(
+            "GS258", f"{name} of {source} is no JSON{place}", "choose another revision of the repository"
+        ) from None
     if not isinstance(value, dict):
         raise HubError("GS258", f"{name} of {source} is no JSON object", "choose another revision of the repository")
     return value
@@ -46,7 +50,11 @@ def _kept(value: object, depth: int) -> Json:
     if isinstance(value, Mapping):
         if depth > DEPTH_MAX:
             return _TOO_LARGE
-        inner = {str(key): _kept(item, depth + 1) for key, item in sorted(value.items()) if key not in _DROPPED and key != "auto_map"}
+        inner = {
+            str(key): _kept(item, depth + 1)
+            for key, item in sorted(value.items())
+            if key not in _DROPPED and key != "auto_map"
+        }
         return {key: item for key, item in inner.items() if item is not _TOO_LARGE}
     if isinstance(value, (list, tuple)):
         if depth > DEPTH_MAX or len(value) > LIST_MAX:

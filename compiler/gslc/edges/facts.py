@@ -58,7 +58,7 @@ def _silent(moment: FetchProgress) -> None:
 def fetch_facts(
     model: Model, settings: HubSettings, progress: Progress | None = None, place: Place = UNKNOWN_PLACE
 ) -> Outcome[ModelFacts]:
-    """The facts of a model from its source; without a value an error says why. `place` is where the source is written."""
+    """The facts of a model from its source, which is written at `place`; without a value an error says why."""
     report = progress or _silent
 
     def step(text: str) -> None:
@@ -75,12 +75,19 @@ def _fetch(model: Model, settings: HubSettings, place: Place, step: Callable[[st
         _refuse_offline(source, settings)
         step("listing files")
         fetch = Fetch(
-            model=model, source=source, opened=OPENERS[source.kind](source, settings), settings=settings, place=place, step=step
+            model=model,
+            source=source,
+            opened=OPENERS[source.kind](source, settings),
+            settings=settings,
+            place=place,
+            step=step,
         )
         facts = _by_format(fetch)
     except HubError as error:
         message = f"model '{model.name}': {error.message}"
-        return Outcome(value=None, diagnostics=(Diagnostic(code=error.code, message=message, place=place, help=error.action),))
+        return Outcome(
+            value=None, diagnostics=(Diagnostic(code=error.code, message=message, place=place, help=error.action),)
+        )
     asked = asked_of(model, facts)
     return Outcome(value=dataclasses.replace(facts, asked=asked), diagnostics=tuple(fetch.remarks))
 
@@ -131,12 +138,16 @@ def _is_transformers(fetch: Fetch) -> bool:
 
 
 def _refuse_part(fetch: Fetch) -> None:
-    """vLLM and vox-box are given a whole repository; a file or folder of one is a mistake."""
+    """Engines like vLLM and vox-box are given a whole repository; a file or folder of one is a mistake."""
     source = fetch.source
     if source.kind != "file" and source.path is not None:
         if not matching(fetch.listing, source.path):
             there = ", ".join(file.path for file in fetch.listing.files[:12]) or "nothing"
-            raise HubError("GS253", f"{source.text} matches no file; there is: {there}", "check the spelling; upper and lower case count")
+            raise HubError(
+                "GS253",
+                f"{source.text} matches no file; there is: {there}",
+                "check the spelling; upper and lower case count",
+            )
         message = f"{source.text} names a part of a repository, and no GGUF file"
         raise HubError("GS253", message, f"name the whole repository: {source.text.removesuffix('/' + source.path)}")
 
@@ -146,7 +157,9 @@ def _plain(fetch: Fetch) -> ModelFacts:
     path = fetch.source.path if fetch.source.kind != "file" else None
     files = fetch.listing.files if path is None else matching(fetch.listing, path)
     if not files:
-        raise HubError("GS253", f"{fetch.source.text} matches no file", "check the spelling; upper and lower case count")
+        raise HubError(
+            "GS253", f"{fetch.source.text} matches no file", "check the spelling; upper and lower case count"
+        )
     return ModelFacts(
         source=fetch.source.text,
         revision=fetch.listing.revision,
@@ -206,7 +219,9 @@ def _place_of(model: Model, places: Places | None) -> Place:
     return UNKNOWN_PLACE if places is None else places.at("models", model.name, "source")
 
 
-def _fetch_first(group: list[Model], settings: HubSettings, places: Places | None, report: Progress, total: int) -> Outcome[ModelFacts]:
+def _fetch_first(
+    group: list[Model], settings: HubSettings, places: Places | None, report: Progress, total: int
+) -> Outcome[ModelFacts]:
     model = group[0]
 
     def step(text: str) -> None:
@@ -216,7 +231,10 @@ def _fetch_first(group: list[Model], settings: HubSettings, places: Places | Non
 
 
 def _keep(
-    outcomes: dict[str, Outcome[ModelFacts]], group: list[Model], future: Future[Outcome[ModelFacts]], places: Places | None
+    outcomes: dict[str, Outcome[ModelFacts]],
+    group: list[Model],
+    future: Future[Outcome[ModelFacts]],
+    places: Places | None,
 ) -> None:
     """Gives every model of a group the outcome of the first; diagnostics speak of each by its own name and place."""
     outcome = future.result()

@@ -7,8 +7,8 @@ from gslc.edges.gguf_choice import GgufModel, choose_model, choose_projector, is
 from gslc.edges.gguf_header import HEADER_LIMIT_LOCAL, HEADER_LIMIT_REMOTE, GgufHeader, gguf_facts, read_header
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.hub import HubError, HubFile
-from gslc.engines.kinds import gguf_kind
 from gslc.engines.asked import wanted_projector
+from gslc.engines.kinds import gguf_kind
 from gslc.ir.facts import GgufFacts, ModelFacts
 
 MIB = 1024**2
@@ -24,7 +24,11 @@ def fetch_gguf(fetch: Fetch) -> ModelFacts:
     fetch.step(f"reading the header of {model.name}")
     facts = _read(fetch, model)
     if facts.architecture == PROJECTOR:
-        raise HubError("GS259", f"{model.name} of {fetch.source.text} is a projector, not a model", "name the model; a projector beside it is found, or named by `mmproj`")
+        raise HubError(
+            "GS259",
+            f"{model.name} of {fetch.source.text} is a projector, not a model",
+            "name the model; a projector beside it is found, or named by `mmproj`",
+        )
     projector_file = _projector_file(fetch, model, gguf_kind(facts, None).kind)
     projector = None if projector_file is None else _read_projector(fetch, projector_file)
     kind = gguf_kind(facts, projector)
@@ -76,6 +80,6 @@ def _read_projector(fetch: Fetch, file: HubFile) -> GgufFacts:
         raise malformed(fetch, wrong) from None
     if facts.architecture != PROJECTOR:
         found = "its name says so" if is_projector(file.path) else "`mmproj` names it"
-        message = f"{file.path} of {fetch.source.text} is no projector though {found}: its architecture is {facts.architecture}"
+        message = f"{file.path} of {fetch.source.text} is no projector though {found}: it is {facts.architecture}"
         raise HubError("GS259", message, "name the projector by `mmproj`")
     return facts

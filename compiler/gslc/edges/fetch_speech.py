@@ -26,7 +26,9 @@ def speech_framework(fetch: Fetch) -> tuple[SpeechFramework, str] | None:
 def fetch_speech(fetch: Fetch, found: tuple[SpeechFramework, str] | None) -> ModelFacts:
     """The facts of a speech model: all files of its repository, and the one that its memory goes by."""
     if found is None:
-        message = f"{fetch.source.text} is no speech model that vox-box knows (faster-whisper, CosyVoice, FunASR, Bark, Dia)"
+        message = (
+            f"{fetch.source.text} is no speech model that vox-box knows (faster-whisper, CosyVoice, FunASR, Bark, Dia)"
+        )
         raise HubError("GS263", message, "leave `backend` out, or name a model of these families")
     framework, reason = found
     files = tuple(file for file in fetch.listing.files if file.path not in _SKIPPED)

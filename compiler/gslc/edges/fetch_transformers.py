@@ -20,7 +20,7 @@ from gslc.ir.tensor_types import safetensors_group_bytes
 
 INDEX_MAX = 32 * 1024 * 1024
 CONFIG, TOKENIZER, MODULES, POOLING = "config.json", "tokenizer_config.json", "modules.json", "1_Pooling/config.json"
-# Where quantisers before transformers 4.36 wrote what is now config.json's quantization_config, and ModelOpt still does.
+# Where quantisers before transformers 4.36 wrote what is now config.json's quantization_config; ModelOpt still does.
 QUANTIZER_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 _POOLING_MODES = (
     ("pooling_mode_cls_token", "cls"),
@@ -65,14 +65,19 @@ def fetch_transformers(fetch: Fetch) -> ModelFacts:
 
 
 def _safetensors(
-    config: Mapping[str, object], weights: _Weights, tokenizer: Mapping[str, object] | None, pooling: Mapping[str, object] | None
+    config: Mapping[str, object],
+    weights: _Weights,
+    tokenizer: Mapping[str, object] | None,
+    pooling: Mapping[str, object] | None,
 ) -> SafetensorsFacts:
     tensors = group_tensors(tensor for header in weights.headers for tensor in header.tensors)
     pickled = not weights.headers
     return SafetensorsFacts(
         config=kept_config(config),
         tensors=tensors,
-        parameter_bytes=sum(file.size_bytes for file in weights.files) if pickled else sum(map(safetensors_group_bytes, tensors)),
+        parameter_bytes=sum(file.size_bytes for file in weights.files)
+        if pickled
+        else sum(map(safetensors_group_bytes, tensors)),
         header_sha256=None if pickled else joined_sha256(weights.headers),
         weight_format="pickle" if pickled else "safetensors",
         tokenizer_max_length=tokenizer_length(tokenizer),
@@ -84,11 +89,15 @@ def _pooling(pooling: Mapping[str, object] | None) -> str | None:
     return next((name for key, name in _POOLING_MODES if pooling and pooling.get(key) is True), None)
 
 
-def _with_quantizer(fetch: Fetch, config: dict[str, object], documents: Mapping[str, bytes | None]) -> dict[str, object]:
+def _with_quantizer(
+    fetch: Fetch, config: dict[str, object], documents: Mapping[str, bytes | None]
+) -> dict[str, object]:
     """config.json with the quantiser's own file beside it, where it doesn't hold the settings itself."""
     if "quantization_config" in config:
         return config
-    extra = {name.removesuffix(".json"): parse_object(documents[name], name, fetch.source.text) for name in QUANTIZER_FILES}
+    extra = {
+        name.removesuffix(".json"): parse_object(documents[name], name, fetch.source.text) for name in QUANTIZER_FILES
+    }
     return {**config, **{name: settings for name, settings in extra.items() if settings is not None}}
 
 
@@ -103,10 +112,16 @@ def _weights(fetch: Fetch) -> _Weights:
     pickle_index = _weight_map(fetch, PICKLE_INDEX)
     files = pickle_files(fetch.listing, pickle_index)
     if not files:
-        raise HubError("GS258", f"{fetch.source.text} has a config.json and no weights", "name a repository that holds the model itself")
+        raise HubError(
+            "GS258",
+            f"{fetch.source.text} has a config.json and no weights",
+            "name a repository that holds the model itself",
+        )
     size = in_gib(sum(file.size_bytes for file in files))
-    message = f"model '{fetch.model.name}': {fetch.source.text} has pickled weights only ({size}): the estimate goes by file sizes"
-    fetch.remark("GS260", "warning", message, "prefer a repository with safetensors: a pickle can run code when it is loaded")
+    message = f"model '{fetch.model.name}': {fetch.source.text} has only pickled weights ({size}): sizes of files count"
+    fetch.remark(
+        "GS260", "warning", message, "prefer a repository with safetensors: a pickle can run code when it is loaded"
+    )
     return _Weights(files=files, index=PICKLE_INDEX if pickle_index is not None else None, headers=())
 
 
@@ -117,18 +132,20 @@ def _weight_map(fetch: Fetch, name: str) -> Mapping[str, object] | None:
         return None
     table = index.get("weight_map")
     if not isinstance(table, dict) or not table or not all(isinstance(file, str) for file in table.values()):
-        raise HubError("GS258", f"{name} of {fetch.source.text} has no weight_map", "choose another revision of the repository")
+        raise HubError(
+            "GS258", f"{name} of {fetch.source.text} has no weight_map", "choose another revision of the repository"
+        )
     return table
 
 
 def _headers(fetch: Fetch, files: Sequence[HubFile]) -> tuple[SafetensorsHeader, ...]:
     """The headers of all shards, in order, read at the same time."""
-    fetch.step(f"reading the header{'s' if len(files) > 1 else ''} of {len(files)} safetensors file{'s' if len(files) > 1 else ''}")
+    fetch.step(f"reading safetensors headers ({len(files)})")
     try:
         with ThreadPoolExecutor(min(READS_AT_ONCE, len(files))) as pool:
             headers = tuple(pool.map(lambda file: read_safetensors_header(fetch.reader(file)), files))
     except HeaderError as wrong:
-        message = f"{wrong.name} of {fetch.source.text} has no usable safetensors header: at byte {wrong.offset}: {wrong.message}"
+        message = f"{wrong.name} of {fetch.source.text} has no usable header: at byte {wrong.offset}: {wrong.message}"
         raise HubError("GS257", message, "choose another revision; engines refuse this file too") from None
     _refuse_doubles(fetch, headers)
     return headers
@@ -156,10 +173,24 @@ def _warn_of_code(fetch: Fetch, code: Sequence[str]) -> None:
 def _no_config(fetch: Fetch) -> HubError:
     source, there = fetch.source.text, {file.path for file in fetch.listing.files}
     if "model_index.json" in there:
-        return HubError("GS266", f"{source} is a diffusers pipeline; image models are served from GGUF files", "name a GGUF repository of the model")
+        return HubError(
+            "GS266",
+            f"{source} is a diffusers pipeline; image models are served from GGUF files",
+            "name a GGUF repository of the model",
+        )
     if "adapter_config.json" in there:
-        return HubError("GS258", f"{source} is an adapter (LoRA), not a model", "name the base model; adapters go into `args`")
+        return HubError(
+            "GS258", f"{source} is an adapter (LoRA), not a model", "name the base model; adapters go into `args`"
+        )
     if "params.json" in there:
-        return HubError("GS258", f"{source} has weights in Mistral's own format and no config.json", "name the repository in the transformers format")
+        return HubError(
+            "GS258",
+            f"{source} has weights in Mistral's own format and no config.json",
+            "name the repository in the transformers format",
+        )
     names = ", ".join(sorted(there)[:SHOWN_MAX]) or "no files"
-    return HubError("GS258", f"{source} holds no model that gslc knows: no config.json, no GGUF file ({names})", "check the source, or state `requirements` with backend custom")
+    return HubError(
+        "GS258",
+        f"{source} holds no model that gslc knows: no config.json, no GGUF file ({names})",
+        "check the source, or state `requirements` with backend custom",
+    )

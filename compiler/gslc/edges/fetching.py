@@ -74,7 +74,7 @@ class Fetch:
 
     def _unhashed(self, file: HubFile) -> None:
         limit = self.settings.local_sha256_limit // 1024**3
-        message = f"model '{self.model.name}': {file.path} is pinned by its size and header alone, since it is over {limit} GiB"
+        message = f"model '{self.model.name}': {file.path} is over {limit} GiB and pinned by its size and header alone"
         self.remark("GS264", "note", message, "nothing to do; a file from a hub is pinned by the hub's sha256")
 
     def remark(self, code: str, severity: Literal["warning", "note"], message: str, action: str) -> None:

@@ -1,4 +1,4 @@
-"""Which GGUF files of a listing a source means: one quantisation, all parts of its split, and the projector beside it."""
+"""Which GGUF files a source means: one quantisation, all parts of its split, and the projector beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from gslc.ir.inputs import Source
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf\Z", re.IGNORECASE | re.ASCII)
 _EDGE = r"(?=\Z|[-._/])"
-_QUANTIZED = re.compile(rf"(?:\A|(?<=[-._/]))((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|NVFP4)){_EDGE}", re.IGNORECASE)
+_QUANTIZED = re.compile(
+    rf"(?:\A|(?<=[-._/]))((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|NVFP4)){_EDGE}", re.IGNORECASE
+)
 _FLOAT = re.compile(rf"(?:\A|(?<=[-._/]))(BF16|FP?16|FP?32){_EDGE}", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
 PRECISION_ORDER = ("F32", "F16", "BF16", "Q8_0")
@@ -67,7 +69,7 @@ def matching(listing: Listing, pattern: str) -> tuple[HubFile, ...]:
 
 
 def models_of(files: Sequence[HubFile], listing: Listing) -> tuple[GgufModel, ...]:
-    """The models among the files, a split counted once with all parts that the listing has; HubError for a missing part."""
+    """The models among the files, a split counted once with all its parts; HubError for a missing part."""
     models: dict[str, GgufModel] = {}
     for file in files:
         lower = basename(file.path).lower()
@@ -111,18 +113,27 @@ def choose_model(source: Source, listing: Listing) -> GgufModel:
     if not models:
         raise nothing_matches(source, listing)
     message = f"{source.text} matches {len(models)} models: {_listed(models)}"
+    raise HubError("GS254", message, f"name one, for example {_one_of(source, models)}")
+
+
+def _one_of(source: Source, models: Sequence[GgufModel]) -> str:
+    """A source text that means one of the models: by its quantisation where that is unique, Q4_K_M first."""
+    if source.kind == "file":
+        folder = source.text if not is_gguf(source.text) else dirname(source.text)
+        return f"{folder}/{models[0].name}"
     labels = [model.quantization for model in models if model.quantization]
-    example = next((label for label in ("Q4_K_M", *labels) if label in labels), None)
-    base = source.text.split("/*")[0] if source.kind == "file" else _repository_text(source)
-    unique = example is not None and labels.count(example) == 1 and source.kind != "file"
-    action = f"name one, for example {base}:{example}" if unique else f"name one file, for example {base}/{basename(models[0].name) if source.kind == 'file' else models[0].name}"
-    raise HubError("GS254", message, action)
+    for label in ("Q4_K_M", *labels):
+        if labels.count(label) == 1:
+            return f"{_repository_text(source)}:{label}"
+    return f"{_repository_text(source)}/{models[0].name}"
 
 
 def _refuse_projector_alone(source: Source, files: Sequence[HubFile]) -> None:
     if files and all(is_projector(file.path) for file in files) and source.path is not None:
         message = f"{source.text} names a projector, not a model"
-        raise HubError("GS259", message, "name the model as source; a projector beside it is found, or named by `mmproj`")
+        raise HubError(
+            "GS259", message, "name the model as source; a projector beside it is found, or named by `mmproj`"
+        )
 
 
 def _of_quantization(models: Sequence[GgufModel], wanted: str) -> tuple[GgufModel, ...]:
@@ -144,10 +155,18 @@ def nothing_matches(source: Source, listing: Listing) -> HubError:
     except HubError:
         models = ()
     if not models:
-        return HubError("GS253", f"{source.text} matches no GGUF file, and {len(listing.files)} other files are there", "check the source; a repository without GGUF files is named without file and quantisation")
+        return HubError(
+            "GS253",
+            f"{source.text} matches no GGUF file, and {len(listing.files)} other files are there",
+            "check the source; a repository without GGUF files is named without file and quantisation",
+        )
     near = _other_case(source, listing)
     message = f"{source.text} matches nothing; there is: {_listed(models)}"
-    action = f"did you mean {near}? Upper and lower case count" if near else f"name one of them, for example {_repository_text(source)}/{models[0].name}"
+    action = (
+        f"did you mean {near}? Upper and lower case count"
+        if near
+        else f"name one of them, for example {_repository_text(source)}/{models[0].name}"
+    )
     return HubError("GS253", message, action)
 
 
@@ -159,7 +178,9 @@ def _other_case(source: Source, listing: Listing) -> str | None:
 
 
 def _listed(models: Sequence[GgufModel]) -> str:
-    shown = [f"{model.quantization or ''} {model.name} ({in_gib(model.size_bytes)})".strip() for model in models[:SHOWN_MAX]]
+    shown = [
+        f"{model.quantization or ''} {model.name} ({in_gib(model.size_bytes)})".strip() for model in models[:SHOWN_MAX]
+    ]
     more = len(models) - len(shown)
     return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
 
@@ -200,6 +221,12 @@ def _wanted_projector(listing: Listing, folder: str, wanted: str) -> HubFile:
             return found[0]
         if found:
             names = ", ".join(file.path for file in found[:SHOWN_MAX])
-            raise HubError("GS259", f"mmproj {wanted} matches {len(found)} files of {listing.source}: {names}", "name one of them")
+            raise HubError(
+                "GS259", f"mmproj {wanted} matches {len(found)} files of {listing.source}: {names}", "name one of them"
+            )
     there = ", ".join(file.path for file in listing.files if is_projector(file.path)) or "none"
-    raise HubError("GS259", f"mmproj {wanted} is not in {listing.source}; projectors there: {there}", "name a projector of the same repository")
+    raise HubError(
+        "GS259",
+        f"mmproj {wanted} is not in {listing.source}; projectors there: {there}",
+        "name a projector of the same repository",
+    )

@@ -48,7 +48,13 @@ _TYPE_NAMES = {kind.number: name for name, kind in GGML_TYPES.items()}
 _KEPT_TOKENIZER = {"tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.token_type_count"}
 _ALIGNMENT_KEY = "general.alignment"
 IMAGE_FALLBACK = "diffusion"
-_IMAGE_TENSORS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "double_blocks.", "joint_blocks.")
+_IMAGE_TENSORS = (
+    "model.diffusion_model.",
+    "first_stage_model.",
+    "cond_stage_model.",
+    "double_blocks.",
+    "joint_blocks.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,9 @@ class GgufHeader:
     file_bytes: int
 
 
-def read_header(reader: RangeReader, *, limit_bytes: int = HEADER_LIMIT_LOCAL, chunk_bytes: int = CHUNK_BYTES) -> GgufHeader:
+def read_header(
+    reader: RangeReader, *, limit_bytes: int = HEADER_LIMIT_LOCAL, chunk_bytes: int = CHUNK_BYTES
+) -> GgufHeader:
     """The header of one file; HeaderError with offset and expectation for anything that llama.cpp would not load.
 
     Big-endian files are read too (`big_endian` says so); no engine on amd64 or arm64 loads them.
@@ -136,7 +144,9 @@ class _Parser:
             self._use_order(">")
             version = int.from_bytes(version.to_bytes(4, "little"), "big")
         if version == 1:
-            raise cursor.fail("expected version 2 or 3, found GGUF v1, which llama.cpp no longer loads: convert the model again", 4)
+            raise cursor.fail(
+                "expected version 2 or 3, found GGUF v1, which llama.cpp no longer loads: convert the model again", 4
+            )
         if version not in (2, 3):
             raise cursor.fail(f"expected version 2 or 3, found {version}", 4)
         return version
@@ -157,7 +167,9 @@ class _Parser:
         place = cursor.offset
         length = cursor.number(self._u64, f"the length of {what}")
         if length > cursor.bytes_left:
-            raise cursor.fail(f"expected {what} within the {cursor.bytes_left} bytes that are left, its length is {length}", place)
+            raise cursor.fail(
+                f"expected {what} within the {cursor.bytes_left} bytes that are left, its length is {length}", place
+            )
         return length
 
     def _name(self, what: str, most: int) -> str:
@@ -206,7 +218,7 @@ class _Parser:
         self._cursor.at += shape.size
         return self._checked(code, value, key, place)
 
-    def _checked(self, code: int, value: int | float, key: str, place: int) -> Scalar:
+    def _checked(self, code: int, value: float, key: str, place: int) -> Scalar:
         if code == _BOOL:
             if value not in (0, 1):
                 raise self._cursor.fail(f"expected 0 or 1 for {key}, found {value}", place)
@@ -260,7 +272,10 @@ class _Parser:
         count = cursor.number(self._u64, f"the length of {key}")
         smallest = 8 if code == _STRING else 12 if code == _ARRAY else self._structs[code].size
         if count > cursor.bytes_left // smallest:
-            raise cursor.fail(f"expected {key} within the {cursor.bytes_left} bytes that are left, it declares {count} elements", place)
+            raise cursor.fail(
+                f"expected {key} within the {cursor.bytes_left} bytes that are left, it declares {count} elements",
+                place,
+            )
         return code, count
 
     def _items(self, key: str, code: int, count: int, kept: bool) -> None:
@@ -314,7 +329,9 @@ class _Parser:
     def _alignment(self) -> int:
         alignment = self._hyper.get(_ALIGNMENT_KEY, ALIGNMENT_DEFAULT)
         if not isinstance(alignment, int) or not 0 < alignment <= ALIGNMENT_MAX or alignment & (alignment - 1):
-            raise self._cursor.fail(f"expected general.alignment to be a power of two up to {ALIGNMENT_MAX}, found {alignment}")
+            raise self._cursor.fail(
+                f"expected general.alignment to be a power of two up to {ALIGNMENT_MAX}, found {alignment}"
+            )
         return alignment
 
     def _tensors(self, count: int, alignment: int) -> tuple[list[RawTensor], int]:
@@ -334,7 +351,10 @@ class _Parser:
             offset_place = self._cursor.offset
             offset = self._cursor.number(self._u64, f"the offset of {name}")
             if offset != running:
-                raise self._cursor.fail(f"expected {name} at data offset {running}, where the tensor before it ends, found {offset}", offset_place)
+                raise self._cursor.fail(
+                    f"expected {name} at data offset {running}, where the tensor before it ends, found {offset}",
+                    offset_place,
+                )
             running += -(-size // alignment) * alignment
             if running > TENSOR_BYTES_MAX:
                 raise self._cursor.fail(f"the tensors up to {name} have more bytes than a file can hold", place)
@@ -357,12 +377,18 @@ class _Parser:
         type_name = _TYPE_NAMES.get(code)
         if type_name is None:
             removed = GGML_REMOVED.get(code)
-            known = f"{removed}, a type that ggml removed: convert the model again" if removed else f"type {code}, which ggml doesn't have"
+            known = (
+                f"{removed}, a type that ggml removed: convert the model again"
+                if removed
+                else f"type {code}, which ggml doesn't have"
+            )
             raise cursor.fail(f"expected a tensor type for {name}, found {known}", type_place)
         block = GGML_TYPES[type_name]
         row = shape[0] if shape else 1
         if row % block.block_elements:
-            raise cursor.fail(f"expected rows of {name} to be a multiple of {block.block_elements} ({type_name}), found {row}", place)
+            raise cursor.fail(
+                f"expected rows of {name} to be a multiple of {block.block_elements} ({type_name}), found {row}", place
+            )
         size = element_count(shape) // block.block_elements * block.block_bytes
         if size > TENSOR_BYTES_MAX:
             raise cursor.fail(f"{name} has more bytes than a file can hold", place)
@@ -390,17 +416,19 @@ def _printable(raw: bytes) -> str:
 
 
 def gguf_facts(headers: Sequence[GgufHeader]) -> GgufFacts:
-    """The facts of a model from the headers of all its files, in order; HeaderError where they don't belong together."""
+    """The facts of a model from the headers of all its files; HeaderError where they don't belong together."""
     first = headers[0]
     architecture = _architecture(first)
     for header in headers:
         if header.big_endian:
-            message = f"the file is big-endian (GGUF v{header.version}); engines on amd64 and arm64 refuse it: convert the model again"
+            message = f"the file is big-endian (GGUF v{header.version}), which engines refuse: convert the model again"
             raise HeaderError(header.name, 4, message)
     _check_split(headers)
     blocks = first.hyper.get(f"{architecture}.block_count", 0)
     if isinstance(blocks, bool) or not isinstance(blocks, int) or not 0 <= blocks < COUNT_MAX:
-        raise HeaderError(first.name, 0, f"expected {architecture}.block_count to be a number of blocks, found {blocks}")
+        raise HeaderError(
+            first.name, 0, f"expected {architecture}.block_count to be a number of blocks, found {blocks}"
+        )
     return GgufFacts(
         architecture=architecture,
         hyper=dict(sorted(first.hyper.items())),
@@ -413,7 +441,7 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> GgufFacts:
 
 
 def _architecture(header: GgufHeader) -> str:
-    """What the file says; "diffusion" for the files of stable-diffusion.cpp, which say nothing and are known by their tensors."""
+    """What the file says; "diffusion" for stable-diffusion.cpp's files, which say nothing and are known by their tensors."""
     architecture = header.hyper.get("general.architecture")
     if isinstance(architecture, str) and architecture:
         return architecture
@@ -447,7 +475,9 @@ def _check_split(headers: Sequence[GgufHeader]) -> None:
         if count in (0, 1) and len(headers) == 1:
             return
         if count != len(headers):
-            raise HeaderError(header.name, 0, f"expected split.count to be the {len(headers)} files of the model, found {count}")
+            raise HeaderError(
+                header.name, 0, f"expected split.count to be the {len(headers)} files of the model, found {count}"
+            )
         if number != index:
             raise HeaderError(header.name, 0, f"expected split.no {index}, found {number}")
     declared = headers[0].hyper.get("split.tensors.count")

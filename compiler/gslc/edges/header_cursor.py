@@ -69,7 +69,11 @@ class Cursor:
             wanted = min(max(self._chunk, length - have), self._limit - start)
             part = self._reader.read(start, wanted)
             if not part:
-                raise HeaderError(self.name, start, f"expected {expected}, the file ends here although it has {self._reader.size_bytes} bytes")
+                raise HeaderError(
+                    self.name,
+                    start,
+                    f"expected {expected}, the file ends here although it has {self._reader.size_bytes} bytes",
+                )
             parts.append(part)
             have += len(part)
         self.window = b"".join(parts)

@@ -88,7 +88,11 @@ def open_file(source: Source, settings: HubSettings) -> LocalListing:
     path = os.path.normpath(path)
     real = os.path.realpath(path)
     if (real + "/").startswith(_SYSTEM):
-        raise HubError("GS262", f"{path} lies in {real.split('/')[1]}, which holds no models", "name a model file or a folder of model files")
+        raise HubError(
+            "GS262",
+            f"{path} lies in {real.split('/')[1]}, which holds no models",
+            "name a model file or a folder of model files",
+        )
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as fault:
@@ -116,7 +120,9 @@ def _walk(root: str, below: str, depth: int) -> Iterator[HubFile]:
             yield found
         count += 1
         if count > FILES_MAX:
-            raise HubError("GS262", f"{root} holds more than {FILES_MAX} files in one folder", "name the folder of one model")
+            raise HubError(
+                "GS262", f"{root} holds more than {FILES_MAX} files in one folder", "name the folder of one model"
+            )
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -165,5 +171,7 @@ def _neighbours(folder: str, name: str) -> Iterator[HubFile]:
 
 def _unreadable(path: str, fault: Exception) -> HubError:
     words = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
-    action = "a file:// source names the path on the hosts, and the building machine must have the same file while locking"
+    action = (
+        "a file:// source names the path on the hosts, and the building machine must have the same file while locking"
+    )
     return HubError("GS262", f"{path} can't be read: {words}", action)

@@ -29,7 +29,9 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 TOO_MANY = 429
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z", re.ASCII)
 _AGAIN = "try again; what is already resolved stays in the lock"
-_UNREACHABLE = "check the network, proxy and endpoint settings, then run it again; what is already resolved stays in the lock"
+_UNREACHABLE = (
+    "check the network, proxy and endpoint settings, then run it again; what is already resolved stays in the lock"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ class Http:
         sent = {"User-Agent": "gslc", "Accept-Encoding": "identity", **headers}
         if _same_host(url, self.endpoint):
             sent.update(self._secret)
-        request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme was checked by `endpoint_of` and `_redirected`
+        request = urllib.request.Request(url, headers=sent)  # noqa: S310 - http(s) only, see endpoint_of
         try:
             response = self._opener.open(request, timeout=self.settings.timeout_seconds)
         except urllib.error.HTTPError as refused:
@@ -145,7 +147,12 @@ class Http:
             return Answer(status=status, headers=kept, body=body, url=url)
 
     def _body(
-        self, response: http.client.HTTPResponse, headers: Mapping[str, str], limit_bytes: int, deadline: float, url: str
+        self,
+        response: http.client.HTTPResponse,
+        headers: Mapping[str, str],
+        limit_bytes: int,
+        deadline: float,
+        url: str,
     ) -> bytes:
         if headers.get("content-encoding", "identity") != "identity":
             raise _bad(url, f"a body with the encoding {headers['content-encoding'][:20]}, though none was asked for")
@@ -180,7 +187,11 @@ class Http:
         declared = headers.get("content-length", "")
         if not declared.isdecimal() or int(declared) > SMALL_FILE_MAX:
             message = f"{host_of(url)} ignores Range: it answers with the whole file instead of a piece"
-            raise HubError("GS804", message, "use an endpoint that supports range requests, or download the model and name it by file://")
+            raise HubError(
+                "GS804",
+                message,
+                "use an endpoint that supports range requests, or download the model and name it by file://",
+            )
 
     def _check_range(self, answer: Answer, offset: int, length: int) -> None:
         found = _RANGE.match(answer.headers.get("content-range", ""))
@@ -268,11 +279,17 @@ def host_of(url: str) -> str:
 
 
 def _bad(url: str, what: str) -> HubError:
-    return HubError("GS803", f"{host_of(url)} sent {what}", "check that the endpoint setting names a hub and no login page or proxy; then run it again")
+    return HubError(
+        "GS803",
+        f"{host_of(url)} sent {what}",
+        "check that the endpoint setting names a hub and no login page or proxy; then run it again",
+    )
 
 
 def _no_redirect(url: str, where: str) -> HubError:
-    return HubError("GS805", f"{host_of(url)} redirects {where}; that is not followed", "check the endpoint setting of the hub")
+    return HubError(
+        "GS805", f"{host_of(url)} redirects {where}; that is not followed", "check the endpoint setting of the hub"
+    )
 
 
 def _headers(message: Message) -> dict[str, str]:
@@ -300,4 +317,4 @@ def _certificate(fault: Exception) -> bool:
 
 def _retry_after(headers: Mapping[str, str], otherwise: float) -> float:
     value = headers.get("retry-after", "")
-    return float(value) if value.isdecimal() and len(value) < 6 else otherwise  # noqa: PLR2004 - over a day is no wait
+    return float(value) if value.isdecimal() and len(value) < 6 else otherwise

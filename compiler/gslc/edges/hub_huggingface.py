@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_TOKEN_HELP = "set HF_TOKEN (or run `hf auth login`) to a token that may read it, and accept its terms on the model's page"
+_ACCESS_HELP = (
+    "set HF_TOKEN (or run `hf auth login`) to a token that may read it, and accept its terms on the model's page"
+)
 _FORBIDDEN = (401, 403)
 _MISSING = 404
 
@@ -120,7 +122,7 @@ def _model_info(source: Source, settings: HubSettings, endpoint: str, token: str
             return client.model_info(
                 source.repository, revision=source.revision, timeout=settings.timeout_seconds, files_metadata=True
             )
-        except Exception as fault:  # noqa: BLE001 - the client raises what its HTTP library of the day raises; `_told` re-raises bugs
+        except Exception as fault:  # noqa: BLE001 - the client raises its HTTP library's own errors
             error, wait = _told(source, endpoint, attempt, fault)
             if wait is None or attempt == settings.attempts or wait > settings.retry_most_seconds:
                 raise error from None
@@ -143,11 +145,13 @@ def _told(source: Source, endpoint: str, attempt: int, fault: Exception) -> tupl
             return HubError("GS802", message, "try again later, or set HF_TOKEN: known users may ask more often"), wait
         message = f"{host_of(endpoint)} answers with status {status} (tried {tried})"
         return HubError("GS801", message, "try again; what is already resolved stays in the lock"), wait
-    if isinstance(status, int) and status >= 400:  # noqa: PLR2004 - the client takes redirects for success
+    if isinstance(status, int) and status >= 400:
         answer = Answer(status=status, headers=headers, body=b"", url=endpoint)
         return status_error(source.text, answer, None), None
     if isinstance(fault, ValueError) and type(fault).__module__.startswith("huggingface_hub"):
-        return HubError("GS252", f"{source.repository} is no name of a Hugging Face repository", "write hf://owner/name"), None
+        return HubError(
+            "GS252", f"{source.repository} is no name of a Hugging Face repository", "write hf://owner/name"
+        ), None
     if isinstance(fault, (ValueError, TypeError, KeyError, AttributeError)):
         message = f"{host_of(endpoint)} sent no model description for {source.text}"
         return HubError("GS803", message, "check that HF_ENDPOINT names a hub and no login page or proxy"), None
@@ -162,11 +166,13 @@ def status_error(source: str, answer: Answer, path: str | None) -> HubError:
     reason = answer.headers.get("x-error-code", "")
     what = f"{path} of {source}" if path else source
     if reason == "GatedRepo":
-        return HubError("GS251", f"{source} is gated: its owner wants you to accept terms first", _TOKEN_HELP)
+        return HubError("GS251", f"{source} is gated: its owner wants you to accept terms first", _ACCESS_HELP)
     if reason == "RevisionNotFound":
-        return HubError("GS252", f"{source} has no such revision", "name a branch, tag or commit of the repository after @")
+        return HubError(
+            "GS252", f"{source} has no such revision", "name a branch, tag or commit of the repository after @"
+        )
     if answer.status in _FORBIDDEN:
-        return HubError("GS251", f"{what} doesn't exist, or is private or gated ({answer.status})", _TOKEN_HELP)
+        return HubError("GS251", f"{what} doesn't exist, or is private or gated ({answer.status})", _ACCESS_HELP)
     if answer.status == _MISSING:
         message = f"{what} doesn't exist on {host_of(answer.url)}, or is private"
         return HubError("GS252", message, "check the spelling; for a private repository set HF_TOKEN")
@@ -185,7 +191,11 @@ def _files(source: Source, information: ModelInfo) -> tuple[HubFile, ...]:
     for sibling in information.siblings or ():
         path, size = sibling.rfilename, sibling.size
         if not isinstance(path, str) or not is_safe_path(path) or not isinstance(size, int) or size < 0:
-            raise HubError("GS265", f"{source.text} lists a file that can't be kept: {str(path)[:80]!r}", "report it to the repository's owner")
+            raise HubError(
+                "GS265",
+                f"{source.text} lists a file that can't be kept: {str(path)[:80]!r}",
+                "report it to the repository's owner",
+            )
         large = sibling.lfs
         digest = getattr(large, "sha256", None) or (large.get("sha256") if isinstance(large, dict) else None)
         if digest is not None and not _SHA256.match(str(digest)):

@@ -35,7 +35,9 @@ class ModelScopeListing:
     def reader(self, file: HubFile) -> ModelScopeReader:
         """The file by range, at the pinned commit."""
         query = urlencode({"Revision": self._revision, "FilePath": file.path}, quote_via=quote)
-        return ModelScopeReader(RemoteReader(self._client, f"{self._base}/repo?{query}", file.path, file.size_bytes), self.listing.source)
+        return ModelScopeReader(
+            RemoteReader(self._client, f"{self._base}/repo?{query}", file.path, file.size_bytes), self.listing.source
+        )
 
     def sha256(self, file: HubFile) -> str | None:
         """What the hub says; it knows every file's."""
@@ -87,7 +89,9 @@ def _entries(source: Source, answer: object, endpoint: str) -> list[Mapping[str,
         files = files.get("Files") if isinstance(files, Mapping) else None
         if isinstance(files, list) and all(isinstance(entry, dict) for entry in files):
             return [entry for entry in files if entry.get("Type") != "tree"]
-    raise HubError("GS803", f"{host_of(endpoint)} sent no file list for {source.text}", "check that MODELSCOPE_DOMAIN names a hub")
+    raise HubError(
+        "GS803", f"{host_of(endpoint)} sent no file list for {source.text}", "check that MODELSCOPE_DOMAIN names a hub"
+    )
 
 
 def _head(source: Source, answer: object, entries: list[Mapping[str, object]]) -> str:
@@ -109,14 +113,20 @@ def _head(source: Source, answer: object, entries: list[Mapping[str, object]]) -
     ]
     newest = max(dated, default=(0, ""))[1]
     if not _COMMIT.match(newest):
-        raise HubError("GS803", f"the hub names no commit for {source.text}", "name the commit itself after @, 40 hex digits")
+        raise HubError(
+            "GS803", f"the hub names no commit for {source.text}", "name the commit itself after @, 40 hex digits"
+        )
     return newest
 
 
 def _file(source: Source, entry: Mapping[str, object]) -> HubFile:
     path, size, digest = entry.get("Path"), entry.get("Size"), entry.get("Sha256") or None
     if not isinstance(path, str) or not is_safe_path(path) or type(size) is not int or size < 0:
-        raise HubError("GS265", f"{source.text} lists a file that can't be kept: {str(path)[:80]!r}", "report it to the repository's owner")
+        raise HubError(
+            "GS265",
+            f"{source.text} lists a file that can't be kept: {str(path)[:80]!r}",
+            "report it to the repository's owner",
+        )
     if digest is not None and (not isinstance(digest, str) or not _SHA256.match(digest)):
         raise HubError("GS803", f"the hub names no sha256 for {path}", "check that MODELSCOPE_DOMAIN names a hub")
     return HubFile(path=path, size_bytes=size, sha256=digest)

@@ -85,7 +85,9 @@ def _files(source: Source, manifest: object, base: str, stem: str) -> tuple[HubF
     for kind, name in ((MODEL_LAYER, f"{stem}.gguf"), (PROJECTOR_LAYER, f"mmproj-{stem}.gguf")):
         found = [layer for layer in layers if isinstance(layer, Mapping) and layer.get("mediaType") == kind]
         if len(found) > 1:
-            raise HubError("GS258", f"{source.text} has {len(found)} layers of type {kind}; one is known", "choose another tag")
+            raise HubError(
+                "GS258", f"{source.text} has {len(found)} layers of type {kind}; one is known", "choose another tag"
+            )
         files += [_layer(source, layer, base, name) for layer in found]
     if not any(file.path == f"{stem}.gguf" for file in files):
         raise HubError("GS258", f"{source.text} has no GGUF model layer", "choose a tag that holds a GGUF model")
@@ -95,7 +97,11 @@ def _files(source: Source, manifest: object, base: str, stem: str) -> tuple[HubF
 def _layer(source: Source, layer: Mapping[str, object], base: str, name: str) -> HubFile:
     digest, size = layer.get("digest"), layer.get("size")
     if not isinstance(digest, str) or not _DIGEST.match(digest) or type(size) is not int or size < 0:
-        raise HubError("GS803", f"the registry sent a layer without digest and size for {source.text}", "check OLLAMA_LIBRARY_BASE_URL")
+        raise HubError(
+            "GS803",
+            f"the registry sent a layer without digest and size for {source.text}",
+            "check OLLAMA_LIBRARY_BASE_URL",
+        )
     return HubFile(path=name, size_bytes=size, sha256=digest.removeprefix("sha256:"), url=f"{base}/blobs/{digest}")
 
 

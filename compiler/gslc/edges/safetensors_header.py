@@ -53,12 +53,14 @@ def read_safetensors_header(reader: RangeReader) -> SafetensorsHeader:
 
 def _header_bytes(reader: RangeReader) -> bytes:
     """Length field and JSON, read with one request where the header is of usual size."""
-    if reader.size_bytes < 10:  # noqa: PLR2004 - the length and "{}"
-        raise HeaderError(reader.name, 0, f"expected a header length and a header, the file has {reader.size_bytes} bytes")
+    if reader.size_bytes < 10:
+        raise HeaderError(
+            reader.name, 0, f"expected a header length and a header, the file has {reader.size_bytes} bytes"
+        )
     raw = reader.read(0, min(FIRST_READ_BYTES, reader.size_bytes))
     length = int.from_bytes(raw[:8], "little")
     most = min(HEADER_MAX, reader.size_bytes - 8)
-    if not 2 <= length <= most:  # noqa: PLR2004 - "{}"
+    if not 2 <= length <= most:
         raise HeaderError(reader.name, 0, f"expected a header length from 2 to {most}, found {length}")
     missing = 8 + length - len(raw)
     if missing > 0:
@@ -69,8 +71,10 @@ def _header_bytes(reader: RangeReader) -> bytes:
 
 
 def _parse(name: str, raw: bytes) -> dict[str, object]:
-    """The JSON object. Its brackets are counted first: a table has two lists and one object a tensor, so a text with
-    more can't fill the memory."""
+    """The JSON object; its brackets are counted before it is parsed.
+
+    A table has two lists and one object a tensor, so a text with more, which could fill the memory, is refused.
+    """
     entries = raw.count(b'"dtype"')
     if entries > TENSORS_MAX or raw.count(b"[") > 2 * entries + 2 or raw.count(b"{") > entries + 2:
         raise HeaderError(name, 8, f"expected a table of at most {TENSORS_MAX} tensors and nothing else")
@@ -96,7 +100,11 @@ def _tensors(name: str, table: dict[str, object], data_bytes: int) -> tuple[RawT
             raise HeaderError(name, 8, f"expected {tensor.name} at data offset {running}, found {begin} to {end}")
         size = safetensors_tensor_bytes(tensor.type, tensor.shape)
         if end - begin != size:
-            raise HeaderError(name, 8, f"expected {size} bytes for {tensor.name} ({tensor.type} {list(tensor.shape)}), found {end - begin}")
+            raise HeaderError(
+                name,
+                8,
+                f"expected {size} bytes for {tensor.name} ({tensor.type} {list(tensor.shape)}), found {end - begin}",
+            )
         running = end
     if running != data_bytes:
         raise HeaderError(name, 8, f"expected {running} bytes of tensors after the header, the file has {data_bytes}")
@@ -105,7 +113,9 @@ def _tensors(name: str, table: dict[str, object], data_bytes: int) -> tuple[RawT
 
 def _entry(name: str, key: str, value: object) -> tuple[int, int, RawTensor]:
     if not 0 < len(key) <= NAME_MAX or not key.isprintable():
-        raise HeaderError(name, 8, f"expected a printable tensor name of 1 to {NAME_MAX} characters, found {key[:40]!r}")
+        raise HeaderError(
+            name, 8, f"expected a printable tensor name of 1 to {NAME_MAX} characters, found {key[:40]!r}"
+        )
     if not isinstance(value, dict):
         raise HeaderError(name, 8, f"expected an object for {key}")
     dtype, shape, offsets = value.get("dtype"), value.get("shape"), value.get("data_offsets")
@@ -113,7 +123,7 @@ def _entry(name: str, key: str, value: object) -> tuple[int, int, RawTensor]:
         raise HeaderError(name, 8, f"expected a dtype of the format for {key}, found {str(dtype)[:40]!r}")
     numbers = _numbers(shape, DIMENSIONS_MAX)
     span = _numbers(offsets, 2)
-    if numbers is None or span is None or len(span) != 2:  # noqa: PLR2004 - begin and end
+    if numbers is None or span is None or len(span) != 2:
         raise HeaderError(name, 8, f"expected whole numbers as shape and data_offsets of {key}")
     return span[0], span[1], RawTensor(key, dtype, numbers)
 

@@ -37,7 +37,6 @@ class _Pattern(NamedTuple):
     expert: int | None
 
 
-
 def split_name(name: str) -> _Pattern:
     """The name's pattern with its block and expert number; a name with braces of its own is left alone."""
     if "{" in name or "}" in name:
@@ -71,7 +70,9 @@ def group_tensors(tensors: Iterable[RawTensor]) -> tuple[TensorGroup, ...]:
     return tuple(sorted(groups, key=lambda group: (group.name, group.type, group.shape, group.blocks)))
 
 
-def _groups_of(pattern: str, type_name: str, shape: tuple[int, ...], blocks: dict[int, set[int]]) -> Iterable[TensorGroup]:
+def _groups_of(
+    pattern: str, type_name: str, shape: tuple[int, ...], blocks: dict[int, set[int]]
+) -> Iterable[TensorGroup]:
     """One group for all blocks that hold experts 0…n-1 for the same n; single experts keep their number in the name."""
     whole: dict[int, list[int]] = {}
     single: dict[int, list[int]] = {}

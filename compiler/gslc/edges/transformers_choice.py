@@ -54,7 +54,7 @@ def _present(listing: Listing, name: str) -> HubFile:
 
 
 def support_files(listing: Listing) -> tuple[HubFile, ...]:
-    """Configuration, tokenizer, chat templates and remote code, from the root and from sentence-transformers' modules."""
+    """Configuration, tokenizer, templates and remote code, from the root and from sentence-transformers' modules."""
     return tuple(file for file in listing.files if _is_support(file.path))
 
 

@@ -24,8 +24,8 @@ ENCODERS = frozenset({
 DIFFUSION_LANGUAGE = frozenset({"dream", "llada", "llada-moe", "rnd1"})
 # stable-diffusion.cpp's files, and the names that ComfyUI's converter writes.
 IMAGE = frozenset({
-    "diffusion", "sd1", "sd2", "sd3", "sdxl", "flux", "flux2", "aura", "ltxv", "hyvid", "wan", "hidream", "cosmos", "lumina2",
-    "qwen_image", "z_image", "chroma", "pixart",
+    "diffusion", "sd1", "sd2", "sd3", "sdxl", "flux", "flux2", "aura", "ltxv", "hyvid", "wan", "hidream", "cosmos",
+    "lumina2", "qwen_image", "z_image", "chroma", "pixart",
 })  # fmt: skip
 SPEECH_DECODERS = frozenset({"wavtokenizer-dec"})
 POOLING_NAMES = {1: "mean", 2: "cls", 3: "last", 4: "rank"}  # enum llama_pooling_type

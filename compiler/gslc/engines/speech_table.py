@@ -12,7 +12,9 @@ from gslc.ir.inputs import Arch, Os
 Platform = tuple[Os, Arch]
 
 ANY_PLATFORM: tuple[Platform, ...] = (
-    ("darwin", "amd64"), ("darwin", "arm64"), ("linux", "amd64"), ("linux", "arm64"), ("windows", "amd64"), ("windows", "arm64"),
+    ("darwin", "amd64"), ("darwin", "arm64"),
+    ("linux", "amd64"), ("linux", "arm64"),
+    ("windows", "amd64"), ("windows", "arm64"),
 )  # fmt: skip
 # CosyVoice needs pynini and wetextprocessing, Dia the same: built for x86-64 Linux and for macOS (vox-box README).
 NEEDS_OPENFST: tuple[Platform, ...] = (("darwin", "amd64"), ("darwin", "arm64"), ("linux", "amd64"))

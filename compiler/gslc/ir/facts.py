@@ -31,8 +31,8 @@ class TensorGroup:
 
     `name` holds `{}` for the block number, and a second `{}` for the expert number where experts are stored apart
     ("blk.{}.attn_q.weight", "model.layers.{}.mlp.experts.{}.up_proj.weight"). `blocks` are the block numbers,
-    () for a tensor outside the blocks. `experts` is how many experts each of the blocks holds under this pattern, 0 for none.
-    `shape` is in the file's own order: GGUF fastest dimension first, safetensors slowest first.
+    () for a tensor outside the blocks. `experts` is how many experts each of the blocks holds under this pattern, 0 for
+    none. `shape` is in the file's own order: GGUF fastest dimension first, safetensors slowest first.
     """
 
     name: str
@@ -97,7 +97,8 @@ class ModelFacts:
 
     source: str  # the source text that was resolved
     revision: str | None  # 40 hex for repositories, the manifest digest for ollama, None for file://
-    files: tuple[FileFact, ...]  # in the order in which the engine wants them; files[0] is the model where one file is named
+    # In the order in which the engine wants them; files[0] is the model where one file is named.
+    files: tuple[FileFact, ...]
     kind: ModelKind
     kind_reason: str
     gguf: GgufFacts | None = None

@@ -24,7 +24,13 @@ HASH = "ab" * 32
 
 GGUF = GgufFacts(
     architecture="llama",
-    hyper={"llama.block_count": 2, "llama.rope.freq_base": 1e6, "general.name": "zwölf\n", "x.list": (1, 0), "x.on": True},
+    hyper={
+        "llama.block_count": 2,
+        "llama.rope.freq_base": 1e6,
+        "general.name": "zwölf\n",
+        "x.list": (1, 0),
+        "x.on": True,
+    },
     vocabulary_size=10,
     tensors=(
         TensorGroup(name="blk.{}.attn_q.weight", type="Q4_K", shape=(256, 4), blocks=(0, 1)),
@@ -35,8 +41,17 @@ GGUF = GgufFacts(
     file_bytes=5000,
 )
 WEIGHTS = SafetensorsFacts(
-    config={"architectures": ("LlamaForCausalLM",), "hidden_size": 4, "rope_scaling": {"factor": 8.0, "low": None}, "tie": False},
-    tensors=(TensorGroup(name="model.layers.{}.mlp.experts.{}.up.weight", type="BF16", shape=(4, 4), blocks=(0, 1, 3), experts=2),),
+    config={
+        "architectures": ("LlamaForCausalLM",),
+        "hidden_size": 4,
+        "rope_scaling": {"factor": 8.0, "low": None},
+        "tie": False,
+    },
+    tensors=(
+        TensorGroup(
+            name="model.layers.{}.mlp.experts.{}.up.weight", type="BF16", shape=(4, 4), blocks=(0, 1, 3), experts=2
+        ),
+    ),
     parameter_bytes=192,
     header_sha256=HASH,
     tokenizer_max_length=4096,
@@ -84,7 +99,10 @@ def refusal(text: str, cluster: str | None = "lab") -> Diagnostic:
 
 
 def test_an_empty_lock_is_six_lines() -> None:
-    assert write_lock(Lock(cluster="a", facts={})) == '{\n  "version": 1,\n  "cluster": "a",\n  "models": {},\n  "placements": []\n}\n'
+    assert (
+        write_lock(Lock(cluster="a", facts={}))
+        == '{\n  "version": 1,\n  "cluster": "a",\n  "models": {},\n  "placements": []\n}\n'
+    )
 
 
 def test_what_is_written_is_read_back() -> None:
@@ -116,7 +134,9 @@ def test_a_new_model_adds_lines_and_changes_none() -> None:
     assert set(TEXT.split("\n")) - {"    }"} <= set(write_lock(more).split("\n"))
 
 
-@pytest.mark.parametrize(("blocks", "text"), [((0,), "0"), ((0, 1), "0-1"), ((0, 1, 2, 7), "0-2,7"), ((3, 5, 6), "3,5-6")])
+@pytest.mark.parametrize(
+    ("blocks", "text"), [((0,), "0"), ((0, 1), "0-1"), ((0, 1, 2, 7), "0-2,7"), ((3, 5, 6), "3,5-6")]
+)
 def test_blocks_are_written_as_ranges(blocks: tuple[int, ...], text: str) -> None:
     assert block_ranges(blocks) == text
     assert parse_blocks(text) == blocks
@@ -210,14 +230,13 @@ def _with(**changes: object) -> str:
         (write_lock(Lock(cluster="lab", facts={"a": dataclasses.replace(FACTS["asr"], files=())})), "another size"),
         (write_lock(Lock(cluster="lab", facts={}, placements=(PLACEMENTS[0], PLACEMENTS[0]))), "placed twice"),
         (write_lock(Lock(cluster="lab", facts={}, placements=(dataclasses.replace(PLACEMENTS[0], seats=(Seat(host="a", gpus=(1, 1)),)),))), "stands twice"),
-        (write_lock(Lock(cluster="lab", facts={}, placements=(dataclasses.replace(PLACEMENTS[0], seats=(Seat(host="a", ports=(70_000,)),)),))), "no port"),
+        (write_lock(Lock(cluster="lab", facts={}, placements=(dataclasses.replace(PLACEMENTS[0], seats=(Seat(host="a", ports=(70_000,)),)),))), "is not a port"),
     ],
 )  # fmt: skip
 def test_facts_that_contradict_each_other_are_refused(text: str, words: str) -> None:
     diagnostic = refusal(text)
-    if words != "no port":
-        assert diagnostic.code == "GS205"
-        assert words in diagnostic.message
+    assert diagnostic.code == "GS205"
+    assert words in diagnostic.message
 
 
 @pytest.mark.parametrize("path", ["../m.gguf", "/etc/passwd", "a/../../b", "a\\b", "a\nb", "", "."])
@@ -226,7 +245,9 @@ def test_a_path_that_leaves_its_folder_is_refused(path: str) -> None:
     assert refusal(write_lock(Lock(cluster="lab", facts={"a": facts}))).code == "GS202"
 
 
-@pytest.mark.parametrize("url", ["https://user:secret@r.example/x", "ftp://r.example/x", "https://r.example/a b", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["https://user:secret@r.example/x", "ftp://r.example/x", "https://r.example/a b", "file:///etc/passwd"]
+)
 def test_an_address_with_a_user_name_or_another_scheme_is_refused(url: str) -> None:
     facts = dataclasses.replace(FACTS["other"], files=(FileFact(path="a", size_bytes=1, url=url),))
     assert refusal(write_lock(Lock(cluster="lab", facts={"a": facts}))).code == "GS202"
@@ -258,15 +279,13 @@ def _changed(value: object) -> Iterator[object]:
     yield from ([], {}, {"a": 1})
 
 
-def _relaid(document: object, path: tuple[str | int, ...], value: object) -> str:
+def _relaid(path: tuple[str | int, ...], value: object) -> str:
     """The lock's text with one leaf changed where it stands, all else left as it is."""
-    line_texts = {}
     copy = json.loads(TEXT)
     inner = copy
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    del line_texts, document
     return _laid_out(copy)
 
 
@@ -277,7 +296,9 @@ def _laid_out(document: Mapping[str, object]) -> str:
     def lay(value: object, depth: int, name: str, last: bool) -> None:
         pad, comma = "  " * depth, "" if last else ","
         head = f"{pad}{json.dumps(name)}: " if name else pad
-        multi = isinstance(value, dict) and (depth < 3 or name in ("gguf", "projector", "safetensors", "hyper", "config"))
+        multi = isinstance(value, dict) and (
+            depth < 3 or name in ("gguf", "projector", "safetensors", "hyper", "config")
+        )
         if multi and value:
             lines.append(f"{head}{{")
             for index, (key, inner) in enumerate(value.items()):  # type: ignore[attr-defined]
@@ -285,7 +306,9 @@ def _laid_out(document: Mapping[str, object]) -> str:
             lines.append(f"{pad}}}{comma}")
         elif name in ("files", "tensors", "placements") and value and isinstance(value, list):
             lines.append(f"{head}[")
-            lines.extend(f"{pad}  {json.dumps(item)}{'' if index == len(value) - 1 else ','}" for index, item in enumerate(value))
+            lines.extend(
+                f"{pad}  {json.dumps(item)}{'' if index == len(value) - 1 else ','}" for index, item in enumerate(value)
+            )
             lines.append(f"{pad}]{comma}")
         else:
             lines.append(f"{head}{json.dumps(value)}{comma}")
@@ -302,14 +325,14 @@ LEAVES = list(_leaves(json.loads(TEXT)))
 
 
 def test_every_leaf_changed_alone_is_detected() -> None:
-    assert len(LEAVES) > 130
+    assert len(LEAVES) > 120
     document = json.loads(TEXT)
     for path in LEAVES:
         value: object = document
         for key in path:
             value = value[key]  # type: ignore[index]
         for other in _changed(value):
-            text = _relaid(document, path, other)
+            text = _relaid(path, other)
             outcome = read_lock(text, "gslc.lock", "lab")
             assert outcome.value is None, (path, other)
             assert outcome.diagnostics[0].code in LOCK_INTEGRITY_CODES
@@ -326,7 +349,14 @@ def test_every_leaf_removed_alone_is_detected() -> None:
 
 
 def test_an_unknown_field_is_named_wherever_it_stands() -> None:
-    for path in ((), ("models", "chat"), ("models", "chat", "files", 0), ("models", "coder", "gguf"), ("placements", 0), ("placements", 0, "seats", 0)):
+    for path in (
+        (),
+        ("models", "chat"),
+        ("models", "chat", "files", 0),
+        ("models", "coder", "gguf"),
+        ("placements", 0),
+        ("placements", 0, "seats", 0),
+    ):
         copy = json.loads(TEXT)
         inner = copy
         for key in path:
@@ -344,8 +374,12 @@ def test_a_refusal_stands_on_the_line_of_its_entry() -> None:
 
 # ------------------------------------------------------------------ laws
 
-scalars = st.one_of(st.booleans(), st.integers(0, 1 << 62), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8))
-hypers = st.dictionaries(st.text(min_size=1, max_size=8), st.one_of(scalars, st.lists(scalars, max_size=3).map(tuple)), max_size=5)
+scalars = st.one_of(
+    st.booleans(), st.integers(0, 1 << 62), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
+)
+hypers = st.dictionaries(
+    st.text(min_size=1, max_size=8), st.one_of(scalars, st.lists(scalars, max_size=3).map(tuple)), max_size=5
+)
 blocks = st.lists(st.integers(0, 65_535), unique=True, max_size=6).map(lambda numbers: tuple(sorted(numbers)))
 groups = st.builds(
     TensorGroup, name=st.text(max_size=12), type=st.sampled_from(["F32", "Q4_K"]), shape=st.lists(st.integers(0, 512), max_size=3).map(tuple),
@@ -360,7 +394,14 @@ def ggufs(draw: st.DrawFn) -> ModelFacts:
         tensors=tuple(draw(st.lists(groups, max_size=4))), header_sha256=HASH, header_bytes=1, file_bytes=1 << 60,
     )  # fmt: skip
     files = (FileFact(path="m.gguf", size_bytes=1 << 60),)
-    return ModelFacts(source=draw(st.text(max_size=10)), revision=None, files=files, kind="chat", kind_reason=draw(st.text(max_size=9)), gguf=facts)
+    return ModelFacts(
+        source=draw(st.text(max_size=10)),
+        revision=None,
+        files=files,
+        kind="chat",
+        kind_reason=draw(st.text(max_size=9)),
+        gguf=facts,
+    )
 
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
@@ -379,9 +420,14 @@ placements = st.builds(
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.dictionaries(names, ggufs(), max_size=3), st.lists(placements, max_size=4, unique_by=lambda item: (item.model, item.replica)))
+@given(
+    st.dictionaries(names, ggufs(), max_size=3),
+    st.lists(placements, max_size=4, unique_by=lambda item: (item.model, item.replica)),
+)
 def test_reading_gives_what_was_written(facts: dict[str, ModelFacts], seated: list[LockedPlacement]) -> None:
-    lock = Lock(cluster="lab", facts=facts, placements=tuple(sorted(seated, key=lambda item: (item.model, item.replica))))
+    lock = Lock(
+        cluster="lab", facts=facts, placements=tuple(sorted(seated, key=lambda item: (item.model, item.replica)))
+    )
     text = write_lock(lock)
     outcome = read_lock(text, "gslc.lock", "lab")
     assert outcome.value == lock, outcome.diagnostics
@@ -403,7 +449,13 @@ def test_every_integrity_code_is_documented() -> None:
 
 def test_two_thousand_placements_are_read_in_150_ms() -> None:
     seated = tuple(
-        LockedPlacement(model=f"m{number:04d}", replica=0, backend="custom", seats=(Seat(host=f"h{number % 200}", gpus=(number % 8,), ports=(20_000 + number,)),), layout=Layout(requirement=0))
+        LockedPlacement(
+            model=f"m{number:04d}",
+            replica=0,
+            backend="custom",
+            seats=(Seat(host=f"h{number % 200}", gpus=(number % 8,), ports=(20_000 + number,)),),
+            layout=Layout(requirement=0),
+        )
         for number in range(2_000)
     )
     text = write_lock(Lock(cluster="lab", facts={}, placements=seated))

@@ -13,16 +13,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from browser import Browser  # noqa: E402
-from sample_plans import host, instance, plan, shard  # noqa: E402
+from browser import Browser
+from sample_plans import host, instance, plan, shard
 
-from gslc.documents.plan import plan_document  # noqa: E402
-from gslc.edges.plan_source import PlanSource  # noqa: E402
-from gslc.edges.resources import resource_text  # noqa: E402
-from gslc.ir.plan import Plan  # noqa: E402
-from gslc.report.diff import diff_plans  # noqa: E402
-from gslc.report.page import report_page  # noqa: E402
-from gslc.report.page_svg import memory_map  # noqa: E402
+from gslc.documents.plan import plan_document
+from gslc.edges.plan_source import PlanSource
+from gslc.edges.resources import resource_text
+from gslc.ir.plan import Plan
+from gslc.report.diff import diff_plans
+from gslc.report.page import report_page
+from gslc.report.page_svg import memory_map
 
 pytestmark = pytest.mark.real
 

@@ -21,7 +21,7 @@ from gslc.report.diff_model import (
     Totals,
     WordChange,
 )
-from gslc.report.diff_units import Units, unit_texts
+from gslc.report.diff_units import Units, program, unit_texts
 from gslc.report.diff_words import changed_env, changed_flags
 
 
@@ -138,8 +138,7 @@ def _field_values(instance: InstanceView) -> dict[str, str | None]:
         "backend": instance.backend,
         "engine version": instance.engine_version,
         "target": instance.target,
-        "program": lead.program or None,
-        "image": lead.image,
+        "program": program(instance, lead),
         "served name": instance.served_name,
         "kind": instance.kind or None,
         "tensor parallel": _number(layout.tensor_parallel),
@@ -207,13 +206,14 @@ def _sum(one: DeviceMemory, other: DeviceMemory) -> DeviceMemory:
 
 def _reasons(before: InstanceView, after: InstanceView) -> tuple[ReasonChange, ...]:
     """The decisions that came out differently."""
-    old = {decision.topic: decision.chosen for decision in before.decisions}
+    chosen = {(one.subject, one.topic): one.chosen for one in before.decisions}
+    known = {(one.subject, one.topic, one.chosen) for one in before.decisions}
     return tuple(
         ReasonChange(
-            topic=decision.topic, before=old.get(decision.topic), after=decision.chosen, because=decision.because
+            topic=one.topic, before=chosen.get((one.subject, one.topic)), after=one.chosen, because=one.because
         )
-        for decision in after.decisions
-        if old.get(decision.topic) != decision.chosen
+        for one in after.decisions
+        if (one.subject, one.topic, one.chosen) not in known
     )
 
 
@@ -223,7 +223,10 @@ def _restart(before: InstanceView, after: InstanceView, units: tuple[Units, Unit
     new = {shard.name or f"{shard.role}-{shard.rank}": shard for shard in after.shards}
     because: dict[str, str] = {}
     for name, shard in new.items():
-        reason = "it is new" if name not in old else _why_restart(old[name], shard, units)
+        same = old.get(name)
+        reason = "it is new" if same is None else _why_restart(same, shard, units)
+        if same is not None and program(before, same) != program(after, shard):
+            reason = "its program changes"
         if before.target != after.target:
             reason = f"the target is {after.target} now"
         if reason:
@@ -241,8 +244,6 @@ def _why_restart(old: ShardView, new: ShardView, units: tuple[Units, Units] | No
     """Why a process must be started anew, or "" when it need not."""
     if (old.host, old.gpus) != (new.host, new.gpus):
         return "it moves" if old.host != new.host else "its GPUs change"
-    if (old.program, old.image) != (new.program, new.image):
-        return "its program changes"
     if old.argv != new.argv:
         return "its command line changes"
     if (old.env, old.secret_env) != (new.env, new.secret_env):

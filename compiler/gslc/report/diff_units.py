@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from gslc.documents.plan import InstanceView, ShardView
+
 _SYSTEMD = re.compile(r"systemd/(?P<host>[^/]+)/gslc-(?P<name>.+)\.service")
 _COMPOSE = re.compile(r"compose/(?P<host>[^/]+)/compose\.yaml")
 _NOMAD = re.compile(r"nomad/[^/]+\.nomad\.hcl")
-_COMPOSE_SERVICE = re.compile(r"^  (?P<name>[a-z0-9-]+):$")
+_COMPOSE_SERVICE = re.compile(r"""^  (?P<quote>["']?)(?P<name>[a-z0-9-]+)(?P=quote):$""")
 _NOMAD_GROUP = re.compile(r'^  group "(?P<name>[^"]+)" \{$')
 
 Units = Mapping[tuple[str, str], str]  # (host, or "" where the file does not name one; process) -> its text
+
+
+def program(instance: InstanceView, shard: ShardView) -> str | None:
+    """What is started: a container image where the target runs containers and there is one, else the program's path."""
+    if instance.target != "systemd" and shard.image is not None:
+        return shard.image
+    return shard.program or None
 
 
 def unit_texts(files: Mapping[str, str], cluster: str) -> Units:

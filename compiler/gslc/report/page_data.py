@@ -10,6 +10,7 @@ from gslc.documents.plan_json import JsonObject, JsonValue
 from gslc.ir.diagnostic import Decision
 from gslc.ir.plan import DeviceMemory
 from gslc.report.diff_model import PlanDiff
+from gslc.report.diff_units import program
 from gslc.report.explain import evidence_words, refusal_words
 from gslc.report.page_tables import change_rows, endpoint_url, place_words
 from gslc.report.words import printable, size
@@ -33,7 +34,7 @@ def page_data(document: PlanDocument, diff: PlanDiff | None) -> str:
 
 
 def _instance(one: InstanceView, changes: list[JsonValue], numbers: Mapping[Decision, int]) -> JsonObject:
-    processes: list[JsonValue] = [_process(shard) for shard in one.shards]
+    processes: list[JsonValue] = [_process(one, shard) for shard in one.shards]
     return {
         "model": printable(one.model),
         "facts": [[name, printable(value)] for name, value in _facts(one)],
@@ -44,13 +45,13 @@ def _instance(one: InstanceView, changes: list[JsonValue], numbers: Mapping[Deci
     }
 
 
-def _process(shard: ShardView) -> JsonObject:
+def _process(one: InstanceView, shard: ShardView) -> JsonObject:
     env = [f"{name}={value}" for name, value in shard.env]
     env += [f"{name} from secret {secret}" for name, secret in shard.secret_env]
     return {
         "name": printable(shard.name or f"{shard.role} {shard.rank}"),
         "host": printable(shard.host),
-        "program": printable(shard.image or shard.program),
+        "program": printable(program(one, shard) or ""),
         "argv": [printable(word) for word in shard.argv],
         "env": [printable(line) for line in env],
     }

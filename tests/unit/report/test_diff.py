@@ -150,6 +150,23 @@ def test_one_service_of_a_compose_file_is_charged_alone() -> None:
     assert [one.name for one in diff_plans(found("1g"), found("2g")).restarts] == ["chat-0"]
 
 
+def test_service_names_may_be_quoted() -> None:
+    text = 'services:\n  "chat-0":\n    image: "a"\nvolumes:\n  "chat-0-cache": {}\n'
+    assert unit_texts({"compose/atlas/compose.yaml": text}, "lab") == {
+        ("atlas", "chat-0"): '  "chat-0":\n    image: "a"'
+    }
+
+
+def test_an_image_counts_only_where_containers_run() -> None:
+    def at(target: str, image: str) -> Instance:
+        part = shard("atlas")
+        return instance("chat", 0, replace(part, launch=replace(part.launch, image=image)), target=target)
+
+    assert not compared(plan(at("systemd", "a:1")), plan(at("systemd", "a:2"))).models
+    (one,) = compared(plan(at("compose", "a:1")), plan(at("compose", "a:2"))).restarts
+    assert [(it.field, it.before, it.after) for it in one.fields] == [("program", "a:1", "a:2")]
+
+
 def test_one_group_of_a_nomad_job_is_charged_alone_and_the_job_itself_to_all() -> None:
     def job(first: str, driver: str) -> dict[str, str]:
         groups = "".join(

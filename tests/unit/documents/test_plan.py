@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,3 +210,48 @@ def test_two_thousand_instances_are_written_in_a_quarter_second_of_cpu() -> None
         plan_text(fleet)
         times.append(time.process_time() - start)
     assert min(times) < 0.25, times
+
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "schemas" / "plan.schema.json").read_text(encoding="utf-8"))
+GUIDE = (Path(__file__).parents[3] / "docs" / "reading-a-plan.md").read_text(encoding="utf-8")
+
+
+def fields(value: object) -> set[str]:
+    """The keys of all objects but the maps whose keys are the user's."""
+    if isinstance(value, list):
+        return set().union(*(fields(item) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    found = set(value)
+    for key, member in value.items():
+        if key not in ("selector", "env", "secret_env", "labels", "evidence"):
+            found |= fields(member)
+    return found
+
+
+def described(schema: object) -> set[str]:
+    """Every property name that the schema speaks of."""
+    if isinstance(schema, list):
+        return set().union(*(described(item) for item in schema))
+    if not isinstance(schema, dict):
+        return set()
+    found = set(schema.get("properties", {}))
+    return found.union(*(described(member) for member in schema.values()))
+
+
+WHOLE = replace(
+    plan(instance(), instance("big", 0, shard("atlas"), shard("borealis", role="rpc", rank=1))),
+    unplaced=(Unplaced(model="huge", replica=1, code="GS402"),),
+)
+
+
+def test_the_schema_accepts_what_is_written_and_describes_every_field() -> None:
+    document = plan_json(WHOLE)
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert fields(document) <= described(SCHEMA)
+
+
+def test_the_guide_explains_every_field() -> None:
+    assert {
+        field for field in fields(plan_json(WHOLE)) if f"`{field}`" not in GUIDE and f'"{field}"' not in GUIDE
+    } == set()

@@ -71,9 +71,9 @@ def _explain_model(session: Session, cluster: str, model: str, lock_file: str | 
         near = get_close_matches(model, names, n=1)
         hint = f" Did you mean {near[0]}?" if near else f" It has {', '.join(names[:20]) or 'no models'}."
         raise click.UsageError(f"{cluster} has no model {model}.{hint}")
-    lock, text = read_lock_file(session, paths, description)
-    facts = bring_facts(session, paths, description, lock, text, locked=False, offline=True, keep=True)
-    outcome = compile_cluster(description, facts, registry_for(session, description), lap=session.lap)
+    lock, _ = read_lock_file(session, paths, description)
+    facts = bring_facts(session, paths, description, lock, locked_flag=None, offline_flag="explain", keep=True)
+    outcome = compile_cluster(description, facts, registry_for(description, facts), lap=session.lap)
     plan = None if outcome.value is None else outcome.value.plan
     found = outcome.decisions if outcome.value is None else decisions_about(outcome.value, name)
     decisions = decisions_of(name, plan, found)

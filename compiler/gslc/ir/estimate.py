@@ -45,3 +45,6 @@ class Estimate:
     kv_bytes_per_token: int
     basis: Basis
     decisions: tuple[Decision, ...] = ()
+    tensor_split: tuple[int, ...] | None = None  # GGUF over several devices: whole layers, in the order of `devices`
+    cpu_moe_layers: int | None = None  # GGUF: blocks whose experts stay in host memory
+    context: int | None = None  # tokens of one request that the answer is for

@@ -24,7 +24,7 @@ PINNED_HOST = ("nvidia", "amd", "intel", "mthreads")  # backends whose devices o
 class Device:
     """A device as the engine lists it: what it is, and whether another process serves it (RPC)."""
 
-    vendor: Vendor | None  # None: a CPU behind RPC, as in the truth tables
+    vendor: Vendor | None  # None: a card of which only the size is known
     remote: bool = False
 
 
@@ -117,7 +117,7 @@ def is_pipeline(
     """Pipeline parallelism: several devices, everything offloaded, layer split, no overrides (llama_context)."""
     wanted = settings.gpu_layers
     everything = wanted is None or isinstance(wanted, str) or wanted > shape.blocks
-    capable = all(device.vendor == "nvidia" or (device.remote and profile.rpc_pipeline) for device in devices)
+    capable = all(device.vendor == "nvidia" or (_asynchronous(device) and profile.rpc_pipeline) for device in devices)
     return (
         len(devices) > 1
         and everything
@@ -126,6 +126,11 @@ def is_pipeline(
         and settings.kv_offload
         and not plan.has_overrides
     )
+
+
+def _asynchronous(device: Device) -> bool:
+    """Served over RPC, or a card that is not known to be otherwise."""
+    return device.remote or device.vendor is None
 
 
 def is_sparse(shape: ModelShape) -> bool:
@@ -138,7 +143,7 @@ def _streams(layers: tuple[int, ...], plan: WeightPlan) -> bool:
 
 
 def device_overhead(device: Device, run: Runtime, *, sparse: bool, streamed: bool) -> int:
-    """What the process takes on the card beyond its buffers; nothing for a CPU behind RPC."""
+    """What the process takes on the card beyond its buffers; nothing is known for a card without a vendor."""
     if device.vendor is None:
         return 0
     row = overhead_of(device.vendor)

@@ -53,14 +53,35 @@ class Planner:
             cpu_moe_layers=max(moe, self.settings.cpu_moe_layers),
         )
         found = footprint(self.shape, settings, self.profile, devices, host_arch=self.host_arch)
-        if self.first_device_bytes and devices:
-            first = replace(found.devices[0], compute=found.devices[0].compute + self.first_device_bytes)
-            found = replace(found, devices=(first, *found.devices[1:]))
-        elif self.first_device_bytes:
-            found = replace(found, host=replace(found.host, compute=found.host.compute + self.first_device_bytes))
         return Plan(
-            settings=settings, footprint=found, gpu_layers=layers if devices else 0, split=split, cpu_moe_layers=moe
+            settings=settings,
+            footprint=self._with_projector(found),
+            gpu_layers=layers if devices else 0,
+            split=split,
+            cpu_moe_layers=moe,
         )
+
+    def _with_projector(self, found: Footprint) -> Footprint:
+        """The footprint with the projector on the first device, or in host memory where there is none."""
+        if not self.first_device_bytes:
+            return found
+        if not found.devices:
+            return replace(found, host=replace(found.host, compute=found.host.compute + self.first_device_bytes))
+        first = replace(found.devices[0], compute=found.devices[0].compute + self.first_device_bytes)
+        return replace(found, devices=(first, *found.devices[1:]))
+
+    def lay_given(self, devices: tuple[Device, ...], layers: int) -> Plan:
+        """The memory with the split and mode that the settings hold."""
+        settings = replace(self.settings, gpu_layers=layers)
+        found = footprint(self.shape, settings, self.profile, devices, host_arch=self.host_arch)
+        return Plan(
+            settings=settings, footprint=self._with_projector(found), gpu_layers=layers, split=(), cpu_moe_layers=0
+        )
+
+    def twin(self, plan: Plan, devices: tuple[Device, ...]) -> Plan:
+        """The same layout on other devices."""
+        found = footprint(self.shape, plan.settings, self.profile, devices, host_arch=self.host_arch)
+        return replace(plan, footprint=self._with_projector(found))
 
     def on_cpu(self) -> Plan:
         """Everything in host memory."""

@@ -45,9 +45,14 @@ class Resolved:
     problems: tuple[ArgProblem | KeyProblem, ...]
 
 
-def resolve(model: Model, facts: ModelFacts, shape: ModelShape, profile: EngineProfile) -> Resolved:
-    """Keys and `args` joined: context, slots, cache types, layers, split, and the flags that the model's kind needs."""
-    parsed = parse_args(model.args, profile)
+def resolve(
+    model: Model, facts: ModelFacts, shape: ModelShape, profile: EngineProfile, *, whole_command: bool = False
+) -> Resolved:
+    """Keys and `args` joined: context, slots, cache types, layers, split, and the flags that the model's kind needs.
+
+    whole_command: the arguments are a complete command line, in which addresses and files may stand too.
+    """
+    parsed = parse_args(model.args, profile, allow_owned=whole_command)
     given = parsed.settings
     problems: list[ArgProblem | KeyProblem] = list(parsed.problems)
     parallel = _agreed(model.parallel, given.parallel, "parallel", "-np", parsed, problems) or 1

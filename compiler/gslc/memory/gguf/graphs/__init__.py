@@ -77,5 +77,3 @@ def kept_blocks(kinds: Sequence[object]) -> list[int]:
         if seen[around] <= EDGE_BLOCKS or index >= count - EDGE_BLOCKS:
             kept.append(index)
     return kept
-
-

@@ -75,11 +75,12 @@ def _explain_model(session: Session, cluster: str, model: str, lock_file: str | 
     facts = bring_facts(session, paths, description, lock, locked_flag=None, offline_flag="explain", keep=True)
     outcome = compile_cluster(description, facts, registry_for(description, facts), lap=session.lap)
     plan = None if outcome.value is None else outcome.value.plan
-    found = outcome.decisions if outcome.value is None else decisions_about(outcome.value, name)
+    made = () if outcome.value is None else decisions_about(outcome.value, name)
+    found = (*made, *outcome.decisions)
     decisions = decisions_of(name, plan, found)
-    own = [
-        one for one in outcome.diagnostics if name in one.message or one.place == description.places.key("models", name)
-    ]
+    place = description.places.key("models", name)
+    named = re.compile(rf"(?<![a-z0-9-]){re.escape(name)}(-[0-9]+)?(?![a-z0-9-])")
+    own = [one for one in outcome.diagnostics if named.search(one.message) or one.place == place]
     session.add(outcome.diagnostics if plan is None else own)
     placed = plan is not None and any(one.model == name for one in plan.instances)
     missing = plan is None or any(one.model == name for one in plan.unplaced)

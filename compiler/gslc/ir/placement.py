@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -172,6 +172,7 @@ class Candidates:
     excluded: tuple[Excluded, ...] = ()
     decisions: tuple[Decision, ...] = ()
     groups: tuple[HostGroup, ...] = ()
+    vary: Callable[[Model, HostClass], Options] | None = None  # the options of a changed model, to answer "what if"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

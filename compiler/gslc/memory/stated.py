@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from gslc.ir.inputs import Model, Requirement, RequirementPart
+from functools import lru_cache
+
+from gslc.ir.inputs import Model, Requirement
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
 
 
 def stated_options(model: Model, host_class: HostClass, *, exclusive: bool | None = None) -> Options:
-    """The alternatives of `model.requirements` that hosts of this class can take a part of, best first.
+    """The alternatives of `model.requirements`, best first.
 
     `exclusive` defaults to the model's own `exclusive_gpus`. The choices are equal objects on every class, so that a
     replica of several parts may lie on hosts of different classes.
     """
+    del host_class  # what is stated holds on every host
     alone = model.exclusive_gpus if exclusive is None else exclusive
-    fixed: list[Choice] = []
-    for index, requirement in enumerate(model.requirements):
-        if any(_fits_empty(part, host_class) for part in requirement.parts):
-            fixed.append(stated_choice(requirement, index, alone))
-    return Options(fixed=tuple(fixed))
+    return Options(
+        fixed=tuple(stated_choice(requirement, index, alone) for index, requirement in enumerate(model.requirements))
+    )
 
 
+@lru_cache(maxsize=65_536)  # asked again for every class of hosts; equal arguments get the same object
 def stated_choice(requirement: Requirement, index: int, exclusive: bool) -> Choice:
     """The choice that one stated alternative means; `index` is its place in `requirements`."""
     parts = tuple(
@@ -51,10 +53,3 @@ def stated_label(requirement: Requirement) -> str:
     if len(counts) == 1:
         return "one GPU" if counts[0] == 1 else f"{counts[0]} GPUs"
     return f"{' + '.join(str(count) for count in counts)} GPUs on {len(counts)} hosts"
-
-
-def _fits_empty(part: RequirementPart, host_class: HostClass) -> bool:
-    if part.memory_bytes > host_class.memory_capacity:
-        return False
-    large_enough = sum(1 for capacity in host_class.gpu_capacity if capacity >= part.gpu_memory_bytes)
-    return large_enough >= part.gpus

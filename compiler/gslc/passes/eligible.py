@@ -77,6 +77,9 @@ class _Finder:
             excluded=excluded,
             decisions=(choice_of_backend, choice_of_selector),
             groups=groups,
+            vary=lambda other, host_class: _allowed(
+                backend.options(replace(request, model=other), host_class), other, bool(host_class.gpu_kinds)
+            ),
         )
 
     def _eligible(
@@ -169,27 +172,23 @@ class _Finder:
 class LazyOptions(Mapping[HostClass, Options]):
     """The options of one model by host class, each worked out when it is first asked for."""
 
-    __slots__ = ("_classes", "_found", "_make")
+    __slots__ = ("_found", "_make")
 
     def __init__(self, groups: tuple[HostGroup, ...], make: Callable[[HostClass], Options]) -> None:
-        self._classes = groups
         self._make = make
-        self._found: dict[HostClass, Options] = {}
+        self._found: dict[HostClass, Options | None] = {group.host_class: None for group in groups}
 
     def __getitem__(self, host_class: HostClass) -> Options:
-        found = self._found.get(host_class)
+        found = self._found[host_class]
         if found is None:
-            if all(group.host_class != host_class for group in self._classes):
-                raise KeyError(host_class)
-            found = self._make(host_class)
-            self._found[host_class] = found
+            found = self._found[host_class] = self._make(host_class)
         return found
 
     def __iter__(self) -> Iterator[HostClass]:
-        return (group.host_class for group in self._classes)
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._classes)
+        return len(self._found)
 
 
 # ------------------------------------------------------------------ backend and selector
@@ -258,15 +257,19 @@ def _label_refusal(selector: tuple[tuple[str, str], ...], labels: Mapping[str, s
 
 def _allowed(options: Options, model: Model, has_gpu: bool) -> Options:
     """`options` without the choices that the model's own switches forbid on hosts like these."""
+    if model.cpu_offload and not model.gpus:
+        return options
     kept: list[Choice] = []
     refused = list(options.refused)
     for choice in options.fixed:
-        on_cpu = not any(part.gpus for part in choice.parts)
-        if on_cpu and model.gpus and any(part.gpus for other in options.fixed for part in other.parts):
+        on_cpu = not any([part.gpus for part in choice.parts])
+        if not on_cpu:
+            kept.append(choice)
+        elif model.gpus and any(part.gpus for other in options.fixed for part in other.parts):
             refused.append(
                 Excluded(what=choice.label, rule="gpus", detail="the model names its GPUs, so it is not run on the CPU")
             )
-        elif on_cpu and has_gpu and _needs_switch(choice) and not model.cpu_offload:
+        elif has_gpu and _needs_switch(choice) and not model.cpu_offload:
             refused.append(
                 Excluded(what=choice.label, rule="cpu_offload", detail="cpu_offload is false and there are GPUs to use")
             )

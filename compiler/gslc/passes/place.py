@@ -11,6 +11,7 @@ from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.ports import Ports, give_ports
 from gslc.passes.placing.problem import Problem, Replica, problem_of
 from gslc.passes.placing.refusal import explain_unplaced
+from gslc.passes.placing.replan import try_replan
 from gslc.passes.placing.report import moved_note, placed_decisions, stats_of
 from gslc.passes.placing.search import fill
 from gslc.passes.placing.state import Position, State
@@ -29,7 +30,8 @@ def place_models(
     fitter = Fitter(problem)
     state = State(problem)
     kept = keep_locked(problem, lock, state, fitter)
-    reserve_locked_ports(problem, state, kept)
+    if not replan:
+        hold_locked_ports(state, kept)
     fill(problem, state, fitter, kept, replan=replan)
     ports = give_ports(problem, state, kept.locked, staying(problem, state, kept))
     for number, _ in ports.short:
@@ -37,7 +39,8 @@ def place_models(
             state.release(problem.replicas[number])
     assignments, notes = assignments_of(problem, state, kept, ports)
     unplaced = tuple(replica for replica in problem.replicas if state.positions[replica.id] is None)
-    refusals = explain_unplaced(problem, state, fitter, kept, ports, unplaced, replan=replan)
+    replanned = try_replan(problem, state, fitter, kept) if unplaced and kept.kept and not replan else None
+    refusals = explain_unplaced(problem, state, fitter, unplaced, dict(ports.short), replanned)
     placement = Placement(
         assignments=assignments,
         unplaced=tuple(
@@ -54,14 +57,14 @@ def place_models(
     )
 
 
-def reserve_locked_ports(problem: Problem, state: State, kept: Kept) -> None:
+def hold_locked_ports(state: State, kept: Kept) -> None:
     """Keep the locked ports of kept replicas from models that want a fixed one."""
     for number in sorted(kept.kept):
         position = state.positions[number]
         assert position is not None  # kept replicas are placed
         for (host, _), seat in zip(position.spots, kept.locked[number].seats, strict=True):
             for port in seat.ports:
-                state.fixed_ports.setdefault((host, port), number)
+                state.hold_locked_port(host, port)
 
 
 def staying(problem: Problem, state: State, kept: Kept) -> set[int]:

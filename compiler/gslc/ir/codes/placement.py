@@ -9,6 +9,23 @@ CODES: CodeTable = {
         "group of hosts lacks, in bytes; the help names the smallest change that was tried and places it.",
         remedy="Make the change that the help names.",
     ),
+    "GS404": CodeEntry(
+        title="no port is left",
+        meaning="All ports of the cluster's port_range are taken on the host where the replica would lie.",
+        remedy="Widen `port_range`.",
+    ),
+    "GS405": CodeEntry(
+        title="a rule leaves no host",
+        meaning="There are hosts with room, and a rule of the model keeps it off them: anti_affinity, a fixed port that "
+        "is taken, or one Nomad job that can't reach into another target.",
+        remedy="Lower `replicas`, add a host, or give the rule up.",
+    ),
+    "GS406": CodeEntry(
+        title="no layout for these hosts",
+        meaning="The hosts that may run the model have no cards for any way of laying it out; the message says what was "
+        "ruled out and why.",
+        remedy="Allow offload, name other hosts, or correct the settings that the message names.",
+    ),
     "GS407": CodeEntry(
         title="a replica moved",
         meaning="The placement in the lock could not be kept, or a new plan was asked for; the message says why.",

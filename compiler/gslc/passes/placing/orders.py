@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gslc.passes.placing.problem import Option, Problem, Replica
+from gslc.passes.placing.problem import Option, Problem, Replica, option_key
 
 MILLION = 1_000_000
 
@@ -13,7 +13,7 @@ def first_option(replica: Replica) -> Option | None:
     if task.first is None:
         options = [option for zone in task.zones for option in zone.options[:1]]
         options += [option for option, _ in task.wide[:1]]
-        task.first = (min(options, key=lambda option: option.key, default=None),)
+        task.first = (min(options, key=option_key, default=None),)
     return task.first[0]
 
 

@@ -43,21 +43,64 @@ class Option:
     parts: tuple[Part, ...]
     single: Part | None  # the only part, where there is one
 
-    @property
-    def key(self) -> tuple[int, int, int, str]:
-        """Better options first: fewer offloaded bytes, better rank, fewer cards."""
-        return (self.offload, self.rank, self.gpus, self.choice.label)
+
+def option_key(option: Option) -> tuple[int, int, int, str]:
+    """Sorts better options first: fewer offloaded bytes, better rank, fewer cards."""
+    return (option.offload, option.rank, option.gpus, option.choice.label)
 
 
-@dataclass(slots=True, eq=False)
 class Zone:
-    """Eligible hosts of one class, with the options of a model there."""
+    """Eligible hosts of one class, with the options of a model there, compiled when they are first asked for."""
 
-    class_index: int
-    host_class: HostClass
-    hosts: tuple[int, ...]
-    options: tuple[Option, ...]  # fixed choices, best first
-    elastic: tuple[Elastic, ...]
+    __slots__ = ("_candidates", "_maker", "_options", "host_class", "hosts")
+
+    def __init__(self, host_class: HostClass, hosts: tuple[int, ...], candidates: Candidates, maker: ZoneMaker) -> None:
+        self.host_class = host_class
+        self.hosts = hosts
+        self._candidates = candidates
+        self._maker = maker
+        self._options: tuple[Option, ...] | None = None
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The fixed choices of one part that fit an empty host, best first."""
+        if self._options is None:
+            found = [option for option in self.all_options() if fits_empty(option.parts[0], self.host_class)]
+            if len(found) > 1:
+                found.sort(key=option_key)
+            self._options = tuple(found)
+        return self._options
+
+    def all_options(self) -> list[Option]:
+        """The fixed choices of one part, also those that are too large for these hosts."""
+        fixed = self._candidates.options[self.host_class].fixed
+        return [self._maker.option(choice) for choice in fixed if len(choice.parts) == 1]
+
+    @property
+    def elastic(self) -> tuple[Elastic, ...]:
+        """The choices that depend on what is free."""
+        return self._candidates.options[self.host_class].elastic
+
+    @property
+    def wide(self) -> tuple[Choice, ...]:
+        """The fixed choices of several parts."""
+        return tuple(choice for choice in self._candidates.options[self.host_class].fixed if len(choice.parts) > 1)
+
+
+def fits_empty(part: Part, host_class: HostClass) -> bool:
+    """True where a part fits a host of a class with nothing on it, the kinds of its cards aside."""
+    if (part.memory_unified if host_class.unified_memory else part.memory) > host_class.memory_capacity:
+        return False
+    if part.count == 0:
+        return True
+    sizes = host_class.gpu_capacity
+    if part.count > len(sizes):
+        return False
+    if part.uniform:
+        need = part.needs[0]
+        return sum([size >= need for size in sizes]) >= part.count
+    largest = sorted(sizes, reverse=True)
+    return all(size >= need for size, need in zip(largest, part.needs, strict=False))
 
 
 @dataclass(slots=True, eq=False)
@@ -74,28 +117,21 @@ class ModelTask:
     pins: Mapping[int, tuple[int, ...]] | None  # host -> allowed cards
     one_family: bool  # its hosts mix Nomad with other targets, and one Nomad job must hold all replicas
     plain: bool  # nothing but memory decides which of two hosts in the same condition it may use
-    compile_zones: ZoneMaker
+    maker: ZoneMaker
+    zones: tuple[Zone, ...]
+    zone_number: Mapping[int, int]  # host -> its place in `zones`
     replicas: tuple[int, ...] = ()  # replica ids
-    _zones: tuple[Zone, ...] | None = None
     first: tuple[Option | None] | None = None  # its best option anywhere, see placing.orders
     _least: int | None = None
-    _wide: tuple[tuple[Option, tuple[int, ...]], ...] = ()
-    zone_by_host: dict[int, Zone] = field(default_factory=dict)
-
-    @property
-    def zones(self) -> tuple[Zone, ...]:
-        """The zones, compiled when they are first asked for."""
-        if self._zones is None:
-            self._zones, self._wide = self.compile_zones.zones_of(self.candidates)
-        return self._zones
+    _wide: tuple[tuple[Option, tuple[int, ...]], ...] | None = None
 
     @property
     def least_offload(self) -> int:
         """The fewest bytes in host memory with which a model can do; elastic choices are taken to need none."""
         if self._least is None:
             zones = self.zones
-            offloads = [option.offload for zone in zones for option in zone.options]
-            offloads += [option.offload for option, _ in self._wide]
+            offloads = [option.offload for zone in zones for option in zone.options[:1]]
+            offloads += [option.offload for option, _ in self.wide]
             stretches = any(zone.elastic for zone in zones)
             self._least = 0 if stretches else min(offloads, default=0)
         return self._least
@@ -103,16 +139,14 @@ class ModelTask:
     @property
     def wide(self) -> tuple[tuple[Option, tuple[int, ...]], ...]:
         """Options with parts on several hosts, best first, and the hosts that offer each."""
-        _ = self.zones
+        if self._wide is None:
+            self._wide = self.maker.wide_of(self.zones)
         return self._wide
 
     def zone_at(self, host: int) -> Zone | None:
         """The zone that holds a host, or None where the model may not run there."""
-        if not self.zone_by_host:
-            for zone in self.zones:
-                for member in zone.hosts:
-                    self.zone_by_host[member] = zone
-        return self.zone_by_host.get(host)
+        number = self.zone_number.get(host)
+        return self.zones[number] if number is not None else None
 
 
 @dataclass(slots=True, eq=False)
@@ -127,75 +161,58 @@ class Replica:
 class ZoneMaker:
     """Compiles options, sharing equal parts and options among all models."""
 
-    def __init__(self, host_index: Mapping[str, int], hosts: tuple[Host, ...]) -> None:
+    def __init__(self, host_index: Mapping[str, int]) -> None:
         self.host_index = host_index
-        self.hosts = hosts
-        self.class_index: dict[HostClass, int] = {}
         self.parts: dict[object, Part] = {}
-        self.members: dict[int, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+        self.options: dict[int, tuple[Choice, Option]] = {}  # by identity: backends give one choice to many classes
+        self.layouts: dict[int, tuple[object, tuple[tuple[int, ...], ...], Mapping[int, int]]] = {}
 
-    def zones_of(self, candidates: Candidates) -> tuple[tuple[Zone, ...], tuple[tuple[Option, tuple[int, ...]], ...]]:
-        """The zones of a model, and its options over several hosts."""
-        zones: list[Zone] = []
-        wide: dict[int, tuple[Option, list[int]]] = {}
-        across: list[tuple[Choice, int]] = []
-        for group in candidates.groups:
-            options = candidates.options[group.host_class]
-            hosts = self._indices(group.hosts)
-            single = [self.option(choice) for choice in options.fixed if len(choice.parts) == 1]
-            single.sort(key=lambda option: option.key)
-            for choice in options.fixed:
-                if len(choice.parts) > 1:
-                    self._add_wide(choice, hosts, wide, across)
-            zones.append(
-                Zone(
-                    class_index=self.class_index.setdefault(group.host_class, len(self.class_index)),
-                    host_class=group.host_class,
-                    hosts=hosts,
-                    options=tuple(single),
-                    elastic=options.elastic,
-                )
-            )
-        ordered = sorted(wide.values(), key=lambda entry: entry[0].key)
-        return tuple(zones), tuple((option, tuple(sorted(hosts))) for option, hosts in ordered)
-
-    def _add_wide(
-        self,
-        choice: Choice,
-        hosts: tuple[int, ...],
-        wide: dict[int, tuple[Option, list[int]]],
-        across: list[tuple[Choice, int]],
-    ) -> None:
-        if choice.across_classes:
-            for known, number in across:
-                if known == choice:
-                    wide[number][1].extend(hosts)
-                    return
-            across.append((choice, len(wide)))
-        wide[len(wide)] = (self.option(choice), list(hosts))
-
-    def _indices(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        known = self.members.get(id(names))
+    def zones_of(self, candidates: Candidates) -> tuple[tuple[Zone, ...], Mapping[int, int]]:
+        """The zones of a model, and which of them holds a host. Models with the same groups share the hosts."""
+        groups = candidates.groups
+        known = self.layouts.get(id(groups))
         if known is None:
-            known = (names, tuple(sorted(self.host_index[name] for name in names)))
-            self.members[id(names)] = known
-        return known[1]
+            hosts = tuple(tuple(sorted(self.host_index[name] for name in group.hosts)) for group in groups)
+            where = {host: number for number, members in enumerate(hosts) for host in members}
+            known = self.layouts[id(groups)] = (groups, hosts, where)
+        zones = tuple(
+            Zone(group.host_class, members, candidates, self) for group, members in zip(groups, known[1], strict=True)
+        )
+        return zones, known[2]
+
+    def wide_of(self, zones: tuple[Zone, ...]) -> tuple[tuple[Option, tuple[int, ...]], ...]:
+        """The options over several hosts; equal ones that go across classes are one."""
+        found: list[tuple[Choice, list[int]]] = []
+        for zone in zones:
+            for choice in zone.wide:
+                twin = next((hosts for known, hosts in found if choice.across_classes and known == choice), None)
+                if twin is None:
+                    found.append((choice, list(zone.hosts)))
+                else:
+                    twin.extend(zone.hosts)
+        compiled = [(self.option(choice), tuple(sorted(hosts))) for choice, hosts in found]
+        return tuple(sorted(compiled, key=lambda entry: option_key(entry[0])))
 
     def option(self, choice: Choice) -> Option:
         """A choice, compiled."""
+        known = self.options.get(id(choice))
+        if known is not None:
+            return known[1]
         parts = tuple(self.part(need, choice.exclusive) for need in choice.parts)
-        return Option(
+        option = Option(
             choice=choice,
             rank=choice.rank,
             offload=choice.offloaded_bytes,
-            gpus=sum(part.count for part in parts),
+            gpus=sum([part.count for part in parts]),
             parts=parts,
             single=parts[0] if len(parts) == 1 else None,
         )
+        self.options[id(choice)] = (choice, option)
+        return option
 
     def part(self, need: PartNeed, exclusive: bool) -> Part:
         """A part, compiled; equal parts are one object."""
-        sizes = tuple(gpu.total for gpu in need.gpus)
+        sizes = tuple([gpu.total for gpu in need.gpus])
         host = need.host.total
         key = (sizes, host, exclusive, need.same_kind, need.kind, need.indices, len(need.ports))
         found = self.parts.get(key)
@@ -253,11 +270,11 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
     """The problem of a cluster; sorted, so that the order of the input never matters."""
     hosts = tuple(sorted(cluster.hosts, key=lambda host: host.name))
     host_index = {host.name: index for index, host in enumerate(hosts)}
-    maker = ZoneMaker(host_index, hosts)
+    maker = ZoneMaker(host_index)
     tasks: list[ModelTask] = []
     replicas: list[Replica] = []
     for index, entry in enumerate(sorted(candidates, key=lambda entry: entry.request.model.name)):
-        task = _task_of(index, entry, maker)
+        task = task_of(index, entry, maker)
         first = len(replicas)
         replicas.extend(
             Replica(id=first + number, task=task, number=number) for number in range(entry.request.model.replicas)
@@ -294,7 +311,8 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
     )
 
 
-def _task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
+def task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
+    """A model as the search sees it, without replicas yet."""
     model = candidates.request.model
     pins: dict[int, tuple[int, ...]] | None = None
     if model.gpus:
@@ -303,7 +321,8 @@ def _task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
             if host in maker.host_index:
                 number = maker.host_index[host]
                 pins[number] = (*pins.get(number, ()), card)
-    targets = {group.host_class.target for group in candidates.groups}
+    targets = {group.host_class.target for group in candidates.groups} if model.replicas > 1 else set()
+    zones, zone_number = maker.zones_of(candidates)
     one_family = model.replicas > 1 and "nomad" in targets and len(targets) > 1
     return ModelTask(
         index=index,
@@ -316,5 +335,7 @@ def _task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
         pins=pins,
         one_family=one_family,
         plain=not (one_family or model.anti_affinity or model.port is not None or model.gpus),
-        compile_zones=maker,
+        maker=maker,
+        zones=zones,
+        zone_number=zone_number,
     )

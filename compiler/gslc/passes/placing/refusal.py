@@ -1,15 +1,19 @@
-"""Why a replica has no seat, in the user's own numbers."""
+"""Why a replica has no place: what every group of hosts lacks, and the smallest change that was tried and helps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gslc.ir.diagnostic import Decision, Diagnostic
+from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Exhausted, Refusal
+from gslc.passes.placing.changes import smallest_change
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.ports import Ports
-from gslc.passes.placing.problem import Problem, Replica
+from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
+from gslc.passes.placing.replan import ReplanAnswer
 from gslc.passes.placing.state import State
-from gslc.passes.placing.sticky import Kept
+
+GROUPS_SHOWN = 3  # groups of hosts in a message; the decision has them all
+EXPLAINED = 20  # models for which changes are tried: each try costs a little, and nobody reads more
+NAMES_SHOWN = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -25,29 +29,203 @@ def explain_unplaced(
     problem: Problem,
     state: State,
     fitter: Fitter,
-    kept: Kept,
-    ports: Ports,
     unplaced: tuple[Replica, ...],
-    *,
-    replan: bool,
+    short_of_ports: dict[int, int],
+    replanned: ReplanAnswer | None,
 ) -> Refusals:
     """One diagnostic a model with unplaced replicas; models that no host can run were reported before (GS380)."""
     result = Refusals()
-    for task in problem.tasks:
-        missing = [replica for replica in unplaced if replica.task is task]
-        if not missing:
+    missing: dict[int, list[Replica]] = {}
+    for replica in unplaced:
+        missing.setdefault(replica.task.index, []).append(replica)
+    for number, replicas in enumerate(missing.values()):
+        task = replicas[0].task
+        if not task.candidates.hosts:
+            result.codes.update((replica.id, "GS380") for replica in replicas)
             continue
-        code = "GS402" if task.candidates.hosts else "GS380"
-        for replica in missing:
-            result.codes[replica.id] = code
-        if code == "GS380":
-            continue
-        names = ", ".join(f"{task.name}-{replica.number}" for replica in missing)
-        result.diagnostics.append(
-            Diagnostic(
-                code=code,
-                message=f"no place for {names}",
-                place=problem.cluster.places.key("models", task.name),
+        code, message, refusals = _reason(problem, state, fitter, replicas, short_of_ports)
+        help_text = _help(problem, state, fitter, replicas, replanned, code) if number < EXPLAINED else None
+        result.codes.update((replica.id, code) for replica in replicas)
+        place = problem.cluster.places.key("models", task.name)
+        result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text))
+        result.decisions.extend(
+            Decision(
+                subject=f"{task.name}-{replica.number}",
+                topic="seat",
+                chosen="none",
+                rule=code,
+                because=message,
+                rejected=refusals,
+                place=place,
+                scope="fleet",
             )
+            for replica in replicas
         )
     return result
+
+
+# ------------------------------------------------------------------ the reason
+
+
+def _reason(
+    problem: Problem, state: State, fitter: Fitter, replicas: list[Replica], short_of_ports: dict[int, int]
+) -> tuple[str, str, tuple[Refusal, ...]]:
+    """The code, the message and the refusals of a model's missing replicas."""
+    task = replicas[0].task
+    who = names_of([f"{task.name}-{replica.number}" for replica in replicas])
+    ports = [short_of_ports[replica.id] for replica in replicas if replica.id in short_of_ports]
+    if ports:
+        first, last = problem.cluster.port_range
+        host = problem.hosts[ports[0]].name
+        refusal = Exhausted(what=host, dimension="ports", needed=1, available=0)
+        return "GS404", f"{who}: no port of {first}-{last} is left on {host}", (refusal,)
+    if not any(zone.all_options() or zone.elastic for zone in task.zones) and not task.wide:
+        refused = _no_layout(task)
+        details = "; ".join(dict.fromkeys(f"{one.what}: {one.detail}" for one in refused)) or "none fits an empty host"
+        return "GS406", f"{who}: there is no layout for the hosts that may run it: {details}", refused
+    by_rule = _rule_refusals(problem, state, fitter, task)
+    lacks = [lack for zone in task.zones if (lack := _lack_of_zone(problem, state, fitter, task, zone)) is not None]
+    if by_rule and not lacks:
+        details = "; ".join(refusal.detail for refusal in by_rule)
+        return "GS405", f"{who}: {details}", tuple(by_rule)
+    if not lacks and not by_rule:
+        return "GS405", f"{who}: {_too_few_hosts(problem, task)}", ()
+    lacks.sort(key=lambda lack: (lack.needed - lack.available, lack.what))
+    shown = "; ".join(lack_text(lack) for lack in lacks[:GROUPS_SHOWN])
+    more = len(lacks) - GROUPS_SHOWN
+    rest = f"; and {more} more groups of hosts lack more" if more > 0 else ""
+    rules = "".join(f"; {refusal.detail}" for refusal in by_rule)
+    return "GS402", f"no place for {who}: {shown}{rest}{rules}", (*lacks, *by_rule)
+
+
+def lack_text(lack: Exhausted) -> str:
+    """One lack in words."""
+    short = lack.needed - lack.available
+    return (
+        f"{lack.what}: needs {lack.needed:,} bytes of {lack.dimension}, "
+        f"at most {lack.available:,} are left ({short:,} short)"
+    )
+
+
+def _no_layout(task: ModelTask) -> tuple[Excluded, ...]:
+    found: dict[Excluded, None] = {}
+    for group in task.candidates.groups:
+        for refusal in task.candidates.options[group.host_class].refused:
+            found[refusal] = None
+    return tuple(found)
+
+
+def _rule_refusals(problem: Problem, state: State, fitter: Fitter, task: ModelTask) -> list[Excluded]:
+    """Hosts with room that a rule forbids: anti-affinity, a fixed port, one job."""
+    forbidden = [
+        host
+        for zone in task.zones
+        for host in zone.hosts
+        if not state.admits(task, host)
+        and any(state.cards_for(option.parts[0], host, task) is not None for option in zone.options)
+    ]
+    if not forbidden:
+        return []
+    names = names_of([problem.hosts[host].name for host in forbidden])
+    if task.port is not None and any((host, task.port) in state.fixed_ports for host in forbidden):
+        return [Excluded(what=names, rule="port", detail=f"port {task.port} is taken on {names}")]
+    if task.apart:
+        detail = f"anti_affinity keeps it off {names}, where a replica of it lies"
+        return [Excluded(what=names, rule="anti_affinity", detail=detail)]
+    detail = f"its replicas lie under another target than {names} has, and one Nomad job must hold them all"
+    return [Excluded(what=names, rule="target", detail=detail)]
+
+
+def _too_few_hosts(problem: Problem, task: ModelTask) -> str:
+    """Why there are not enough hosts for a replica of several parts."""
+    parts = min((len(option.parts) for option, _ in task.wide), default=2)
+    hosts = [host for zone in task.zones for host in zone.hosts]
+    silent = [problem.hosts[host].name for host in hosts if not problem.reachable[host]]
+    text = f"one replica needs {parts} different hosts under one target, each with an address"
+    return f"{text}; {names_of(silent)} have none" if silent else f"{text}, and the hosts with room are too few"
+
+
+def _lack_of_zone(problem: Problem, state: State, fitter: Fitter, task: ModelTask, zone: Zone) -> Exhausted | None:
+    """What the hosts of a zone lack at least, over all options and hosts; None where a rule alone forbids them."""
+    best: tuple[int, Exhausted] | None = None
+    what = names_of([problem.hosts[host].name for host in zone.hosts])
+    for host in _samples(state, zone):
+        for option in (*zone.all_options(), *(option for option, hosts in task.wide if host in hosts)):
+            lack = max(
+                (_lack(state, task, part, host, what) for part in option.parts),
+                key=lambda one: one.needed - one.available,
+            )
+            short = lack.needed - lack.available
+            if short > 0 and (best is None or short < best[0]):
+                best = (short, lack)
+        for elastic in zone.elastic:
+            frees = (fitter.free_host(state, task, host),)
+            short = elastic.shortfall(frees)
+            if short > 0 and (best is None or short < best[0]):
+                left = sum(gpu.free_bytes for gpu in frees[0].gpus) or frees[0].memory_free
+                dimension = "GPU memory together" if frees[0].gpus else "host memory"
+                best = (short, Exhausted(what=what, dimension=dimension, needed=left + short, available=left))
+    return best[1] if best is not None else None
+
+
+def _samples(state: State, zone: Zone) -> list[int]:
+    """One host of every condition in a zone."""
+    return sorted(bucket[0] for bucket in state.pool(zone.hosts).buckets.values())
+
+
+def _lack(state: State, task: ModelTask, part: Part, host: int, what: str) -> Exhausted:
+    """What one host lacks most for a part: memory on the last card that it needs, or host memory."""
+    memory = part.memory_unified if state.problem.unified[host] else part.memory
+    in_ram = Exhausted(what=what, dimension="host memory", needed=memory, available=max(0, state.memory[host]))
+    if part.count == 0:
+        return in_ram
+    users, free = state.users[host], state.free[host]
+    allowed = range(len(free)) if task.pins is None else task.pins.get(host, ())
+    usable = sorted(
+        (free[card] for card in allowed if users[card] == 0 or (users[card] > 0 and not part.exclusive)), reverse=True
+    )
+    left = usable[part.count - 1] if len(usable) >= part.count else 0
+    alone = " that nobody else uses" if part.exclusive else ""
+    cards = f"each of {part.count} GPUs{alone}" if part.count > 1 else f"one GPU{alone}"
+    on_card = Exhausted(what=what, dimension=f"memory on {cards}", needed=part.needs[0], available=left)
+    return max((on_card, in_ram), key=lambda one: one.needed - one.available)
+
+
+# ------------------------------------------------------------------ the help
+
+
+def _help(
+    problem: Problem, state: State, fitter: Fitter, replicas: list[Replica], replanned: ReplanAnswer | None, code: str
+) -> str:
+    """One action that was tried and places the replicas; else what was tried in vain."""
+    task = replicas[0].task
+    ids = {replica.id for replica in replicas}
+    if replanned is not None and ids <= replanned.places:
+        moves = replanned.moves
+        return (
+            f"run `gslc lock {problem.cluster.file} --replan`: it places {_them(replicas)} "
+            f"with {moves} move{'s' if moves != 1 else ''}"
+        )
+    also = "`gslc lock --replan` would not place it either; " if replanned is not None else ""
+    if code == "GS404":
+        return f"{also}widen `port_range`"
+    change = smallest_change(problem, state, fitter, replicas)
+    if change is not None:
+        return f"{also}{change}"
+    if all(not zone.options and not zone.elastic for zone in task.zones) and not task.wide:
+        return f"{also}add a host that is large enough, or a smaller alternative for {task.name}"
+    placed = sum(1 for number in task.replicas if state.positions[number] is not None)
+    if placed:
+        return f"{also}set models.{task.name}.replicas to {placed}, or add a host"
+    return f"{also}add a host, or free one by lowering `replicas` of another model"
+
+
+def _them(replicas: list[Replica]) -> str:
+    return "it" if len(replicas) == 1 else "them"
+
+
+def names_of(names: list[str]) -> str:
+    """A few names: "a, b, c and 4 more"."""
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

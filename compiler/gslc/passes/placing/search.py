@@ -22,7 +22,7 @@ RESTARTS = 24  # noisy greedy starts
 RESTART_INSERTIONS = 6000  # replicas placed by all of them together
 CHAINS = 3  # ejection chains from the best starts
 CHAIN_TURNS = 150  # turns of each
-LARGE = 60_000  # replicas x hosts above which only the first start is made: its result is good, and time counts
+LARGE = 64  # hosts above which only the first start is made where it places all: its result is good, and time counts
 REPAIRS = 60  # ruins and repairs
 RUIN = 8  # replicas taken out for one, at most
 NOISE = (0, 30, 60, 100)  # percent by which an order is disturbed
@@ -70,7 +70,7 @@ class Search:
         if not todo:
             return
         base = self.state.snapshot()
-        large = len(todo) * len(self.problem.hosts) > LARGE
+        large = len(self.problem.hosts) > LARGE
         self.greedy(todo, scarce_first, BINPACK)
         self.find_hopeless(base)
         if not large:
@@ -88,6 +88,7 @@ class Search:
         if not large:
             self.repair()
         self.state.restore(self.best[1])
+        self.settle()
 
     def good(self) -> bool:
         """True when all that can be placed is placed, and nothing is offloaded that could do without."""
@@ -112,6 +113,28 @@ class Search:
                 tried[replica.task.index] = self.fitter.best(self.state, replica) is None
             if tried[replica.task.index]:
                 self.hopeless.add(replica.id)
+
+    def settle(self) -> None:
+        """Give the positions of a model's replicas to its lowest numbers, in the order of hosts, and homes to their owners."""
+        homes = self.weigher.homes
+        positions = self.state.snapshot()
+        for task in self.problem.tasks:
+            movable = [number for number in task.replicas if number not in self.fixed]
+            if len(movable) < 2:
+                continue
+            found = [position for number in movable if (position := self.state.positions[number]) is not None]
+            order = sorted(found, key=lambda position: position.spots)
+            given: dict[int, Position] = {}
+            for number in movable:
+                home = next((position for position in order if position.spots == homes.get(number)), None)
+                if home is not None:
+                    given[number] = home
+                    order.remove(home)
+            free = [number for number in movable if number not in given]
+            given.update(zip(free, order, strict=False))
+            for number in movable:
+                positions[number] = given.get(number)
+        self.state.restore(positions)
 
     # -------------------------------------------------------- starts
 

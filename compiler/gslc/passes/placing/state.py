@@ -11,6 +11,7 @@ from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replic
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
 Spot: TypeAlias = tuple[int, Cards]  # a host and cards there
 Way: TypeAlias = tuple[str, int]  # what is asked of a host, and of how many cards: see State.value_of
+LOCKED = -1  # the owner of a port that the lock holds
 ALONE = -1  # users of a card that is held exclusively
 
 
@@ -48,7 +49,7 @@ class State:
         self.positions: list[Position | None] = [None] * len(problem.replicas)
         self.on_host: list[dict[int, None]] = [{} for _ in problem.hosts]  # replica ids, in order of arrival
         self.of_model: dict[tuple[int, int], int] = {}  # (model, host) -> replicas there
-        self.fixed_ports: dict[tuple[int, int], int] = {}  # (host, port) -> replica id, or -1 for a locked port
+        self.fixed_ports: dict[tuple[int, int], int] = {}  # (host, port) -> replica id, or LOCKED
         self.families: dict[int, list[int]] = {}  # model -> [replicas on Nomad, elsewhere]
         self.conditions = problem.conditions
         self.examples = problem.examples
@@ -107,6 +108,14 @@ class State:
         if task.one_family:
             self.families[task.index][self._family(position.spots[0][0])] -= 1
         return position
+
+    def hold_locked_port(self, host: int, port: int) -> None:
+        """Keep a port that a kept replica has from the range away from models that want it as their fixed one."""
+        self.fixed_ports.setdefault((host, port), LOCKED)
+
+    def forget_locked_ports(self) -> None:
+        """Let all ports but the fixed ones go."""
+        self.fixed_ports = {place: owner for place, owner in self.fixed_ports.items() if owner != LOCKED}
 
     # -------------------------------------------------------- conditions and pools
 

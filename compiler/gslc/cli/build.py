@@ -187,7 +187,7 @@ def summary(session: Session, compilation: Compilation | None) -> str:
 
     if session.format == "markdown":
         return plan_summary_markdown(compilation.plan)
-    text = plan_summary(compilation.plan) + moved_lines(compilation.placement)
+    text = plan_summary(compilation.plan)
     return text + (fleet_text(compilation.placement) if session.verbose else "")
 
 

@@ -16,7 +16,7 @@ from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Cluster, Model
 from gslc.ir.lock import Lock
 
-NETWORK_CODES = range(800, 850)  # GS800-GS849: the hub, not the input, is at fault
+NETWORK_CODES = range(800, 850)  # the hub, not the input, is at fault
 
 
 def stale_models(cluster: Cluster, lock: Lock) -> tuple[Model, ...]:

@@ -58,6 +58,8 @@ def fleet_text(placement: Placement) -> str:
             f"{gib(host.gpu_stranded_bytes):>9}  {gib(host.memory_free_bytes):>11}"
         )
     for count, size in stats.room:
+        if size == 0:
+            continue
         cards = "card" if count == 1 else "cards"
         lines.append(f"room for a model on {count} {cards} of one host: {gib(size)} each")
     return "\n".join(lines) + "\n"

@@ -452,14 +452,29 @@ job "gslc-edge-assistant" {
 
       template {
         destination     = "${NOMAD_TASK_DIR}/fetch.json"
-        data            = "{\n  \"version\": 1,\n  \"model\": \"assistant\",\n  \"model_dir\": \"/var/lib/gslc/models\",\n  \"files\": [\n    {\n      \"path\": \"/var/lib/gslc/models/hf/ggml-org/gpt-oss-20b-GGUF/ef9b12f2ff56c69cf32153a02784e7a3c88bf524/gpt-oss-20b-MXFP4.gguf\",\n      \"size\": 12103686368,\n      \"sha256\": null,\n      \"url\": \"https://huggingface.co/ggml-org/gpt-oss-20b-GGUF/resolve/ef9b12f2ff56c69cf32153a02784e7a3c88bf524/gpt-oss-20b-MXFP4.gguf\",\n      \"token\": \"HF_TOKEN\"\n    }\n  ]\n}\n"
+        data            = <<GSLC_FILES
+{
+  "version": 1,
+  "model": "assistant",
+  "model_dir": "/var/lib/gslc/models",
+  "files": [
+    {
+      "path": "/var/lib/gslc/models/hf/ggml-org/gpt-oss-20b-GGUF/ef9b12f2ff56c69cf32153a02784e7a3c88bf524/gpt-oss-20b-MXFP4.gguf",
+      "size": 12103686368,
+      "sha256": null,
+      "url": "https://huggingface.co/ggml-org/gpt-oss-20b-GGUF/resolve/ef9b12f2ff56c69cf32153a02784e7a3c88bf524/gpt-oss-20b-MXFP4.gguf",
+      "token": "HF_TOKEN"
+    }
+  ]
+}
+GSLC_FILES
         left_delimiter  = "<@"
         right_delimiter = "@>"
       }
 
       template {
         destination = "${NOMAD_SECRETS_DIR}/hub_token"
-        data        = "{{ if nomadVarExists \"nomad/jobs/gslc-edge-assistant\" }}{{ with nomadVar \"nomad/jobs/gslc-edge-assistant\" }}{{ .hf_token }}{{ end }}{{ end }}"
+        data        = "{{ if nomadVarExists \"nomad/jobs/gslc-edge-assistant\" }}{{ with nomadVar \"nomad/jobs/gslc-edge-assistant\" }}{{ with .hf_token }}{{ . }}{{ end }}{{ end }}{{ end }}"
       }
 
       config {

@@ -14,7 +14,7 @@ from gslc.ir.facts import ModelFacts, SpeechFacts
 from gslc.ir.inputs import EnginePin, Host, Model
 from gslc.ir.plan import Launch, Layout
 from gslc.ir.placement import Assignment, Choice, HostClass, Options, PartNeed, Request
-from gslc.memory.speech import SpeechNeed, cpu_need, gpu_need
+from gslc.memory.speech import DEFAULT_VERSION, SpeechNeed, cpu_need, gpu_need
 from gslc.memory.stated import stated_options
 
 OWNED_FLAGS = ("--host", "--port", "--model", "--device", "--data-dir", "--huggingface-repo-id", "--model-scope-model-id")
@@ -25,7 +25,7 @@ class VoxBox:
     """The vox-box engine."""
 
     name = "vox-box"
-    default_pin = EnginePin(version="0.0.21", path="/usr/local/bin/vox-box")
+    default_pin = EnginePin(version=DEFAULT_VERSION, path="/usr/local/bin/vox-box")
 
     def review(self, request: Request) -> tuple[Diagnostic, ...]:
         """Arguments that vox-box doesn't take or that gslc sets itself; a model that is no speech model."""

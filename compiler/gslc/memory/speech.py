@@ -14,8 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gslc.ir.facts import SpeechFacts
+from gslc.ir.diagnostic import Decision, Diagnostic, Outcome, Place
+from gslc.ir.estimate import Estimate, EstimateAsk
+from gslc.ir.facts import ModelFacts, SpeechFacts
 from gslc.ir.plan import Basis, DeviceMemory
+
+DEFAULT_VERSION = "0.0.21"  # the release whose behaviour was measured
 
 MIB = 1024**2
 GIB = 1024**3
@@ -100,4 +104,52 @@ def cpu_need(facts: SpeechFacts) -> SpeechNeed:
         return SpeechNeed(gpu=None, host=DeviceMemory(overhead=claim * 3 // 2), basis="claimed")
     return SpeechNeed(
         gpu=None, host=DeviceMemory(weights=2 * size, compute=2 * size, overhead=PROCESS_BYTES), basis="derived"
+    )
+
+
+def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
+    """What a speech model takes on the one device asked for, or on the CPU. Several devices are a GS338 error."""
+    speech = facts.speech
+    if speech is None:
+        raise ValueError(f"{facts.source} is no speech model")
+    if len(ask.devices) > 1:
+        return Outcome(
+            value=None,
+            diagnostics=(
+                Diagnostic(
+                    code="GS338",
+                    place=Place(file=facts.source),
+                    message=f"vox-box runs a model on one NVIDIA card or on the CPU, not on {len(ask.devices)} devices",
+                    help="give one device, or none for the CPU",
+                ),
+            ),
+        )
+    device = ask.devices[0] if ask.devices else None
+    on_card = device is not None and device.vendor == "nvidia"
+    need = gpu_need(speech) if on_card else cpu_need(speech)
+    fits_card = need.gpu is None or (device is not None and need.gpu.total <= device.memory_bytes)
+    fits_host = ask.host_memory_bytes is None or need.host.total <= ask.host_memory_bytes
+    because = f"{speech.framework} with {speech.model_bytes} bytes of {speech.model_file}: {need.basis}"
+    return Outcome(
+        value=Estimate(
+            backend="vox-box",
+            engine_version=ask.engine_version or DEFAULT_VERSION,
+            layers=None,
+            gpu_layers=None,
+            devices=tuple(need.gpu or DeviceMemory() for _ in ask.devices),
+            host=need.host,
+            fits=fits_card and fits_host,
+            max_context=None,
+            kv_bytes_per_token=0,
+            basis=need.basis,
+            decisions=(
+                Decision(
+                    subject=facts.source,
+                    topic="memory",
+                    chosen=f"{(need.gpu or need.host).total} bytes",
+                    rule=f"speech-{need.basis}",
+                    because=because if on_card or device is None else f"{because}; {device.vendor} cards are not used",
+                ),
+            ),
+        )
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gslc.ir.facts import SpeechFacts, SpeechFramework
-from gslc.memory.speech import GIB, MIB, PROCESS_BYTES, cpu_need, gpu_need
+from gslc.ir.facts import ModelFacts, SpeechFacts, SpeechFramework
+from gslc.ir.estimate import EstimateAsk
+from gslc.ir.inputs import GpuKind
+from gslc.memory.speech import GIB, MIB, PROCESS_BYTES, cpu_need, estimate, gpu_need
 
 
 def speech(framework: SpeechFramework, size: int) -> SpeechFacts:
@@ -52,3 +54,30 @@ def test_cosyvoice_takes_what_gpustack_claims() -> None:
     gpu, cpu = gpu_need(speech("cosyvoice", 300 * MIB)), cpu_need(speech("cosyvoice", 300 * MIB))
     assert gpu.gpu is not None
     assert (gpu.gpu.total, gpu.host.total, cpu.host.total) == (3 * GIB, 7 * GIB, 6 * GIB)
+
+
+def facts() -> ModelFacts:
+    return ModelFacts(
+        source="hf://Systran/faster-whisper-large-v3", revision=None, files=(), kind="speech-to-text", kind_reason="",
+        speech=speech("faster-whisper", 3_087_284_237),
+    )  # fmt: skip
+
+
+def test_an_estimate_says_whether_the_card_is_large_enough() -> None:
+    small, large = (GpuKind(model="", vendor="nvidia", memory_bytes=gib * GIB) for gib in (8, 12))
+    answers = [estimate(facts(), EstimateAsk(devices=(card,))).value for card in (small, large)]
+    assert [answer.fits for answer in answers if answer] == [False, True]
+
+
+def test_an_estimate_on_the_cpu_and_on_a_card_that_vox_box_can_t_use_is_the_same() -> None:
+    radeon = GpuKind(model="", vendor="amd", memory_bytes=24 * GIB)
+    cpu, amd = estimate(facts(), EstimateAsk()).value, estimate(facts(), EstimateAsk(devices=(radeon,))).value
+    assert cpu is not None
+    assert amd is not None
+    assert cpu.host == amd.host
+    assert [device.total for device in amd.devices] == [0]
+
+
+def test_several_devices_are_refused() -> None:
+    card = GpuKind(model="", vendor="nvidia", memory_bytes=24 * GIB)
+    assert [d.code for d in estimate(facts(), EstimateAsk(devices=(card, card))).diagnostics] == ["GS338"]

@@ -18,4 +18,9 @@ CODES: CodeTable = {
         meaning="vox-box has no setting for an API key; every client that reaches its port is served.",
         remedy="Remove api_key; listen on a private address and put a proxy in front.",
     ),
+    "GS338": CodeEntry(
+        title="a speech model on several devices",
+        meaning="vox-box runs each model in one process, on one NVIDIA card or on the CPU; it can't be split.",
+        remedy="Give one device, or none for the CPU.",
+    ),
 }

@@ -1,0 +1,108 @@
+"""Every mistake that a user is likely to make: a located diagnostic with help, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli import Program
+from hub_server import HubServer
+
+HOSTS = """\
+version: 1
+name: lab
+target: systemd
+defaults: {backend_for_gguf: llama.cpp}
+hosts:
+  atlas:
+    address: 10.0.0.11
+    memory: 64GiB
+    gpus: [{model: NVIDIA L4}]
+"""
+CUSTOM = """\
+models:
+  one:
+    backend: custom
+    command: [serve, --port, "{port}"]
+    requirements: [{gpus: 1, gpu_memory: 3GiB}]
+"""
+TWO_ON_ONE_PORT = """\
+models:
+  one: {backend: custom, command: [x], port: 20000, requirements: [{memory: 1GiB}]}
+  two: {backend: custom, command: [x], port: 20000, requirements: [{memory: 1GiB}]}
+"""
+WINDOWS_VLLM = """\
+models:
+  one:
+    source: hf://makers/tiny-chat
+    host_selector: {os: windows}
+"""
+BOARD = """\
+  board:
+    arch: arm64
+    memory: 8GiB
+models:
+  one:
+    source: hf://FunAudioLLM/CosyVoice-300M
+    host_selector: {arch: arm64}
+"""
+WINDOWS = HOSTS + "  win: {address: 10.0.0.12, os: windows, target: nomad, memory: 64GiB, gpus: [{model: NVIDIA L4}]}\n"
+
+
+CASES = {
+    "unknown key": (HOSTS + CUSTOM.replace("command:", "comand:"), "command", (13,)),
+    "wrong type": (HOSTS + CUSTOM.replace("[serve, --port, \"{port}\"]", "{a: b}"), "command", (13,)),
+    "duplicate key": (HOSTS + CUSTOM + "    backend: vllm\n", "backend", (15,)),
+    "small bare number": (HOSTS.replace("memory: 64GiB", "memory: 64") + CUSTOM, "64GiB", (8,)),
+    "unknown host in a pin": (HOSTS + CUSTOM + "    gpus: [atlsa/0]\n", "atlas", (15,)),
+    "selector that matches nothing": (HOSTS + CUSTOM + "    host_selector: {rack: r9}\n", "rack", (15,)),
+    "two models on one port": (HOSTS + TWO_ON_ONE_PORT, "20000", (11, 12)),
+    "fits nowhere": (HOSTS + CUSTOM.replace("3GiB", "300GiB"), "one", (11,)),
+    "glob that matches nothing": (
+        HOSTS + "models:\n  one:\n    source: hf://makers/tiny-llama-GGUF/*q9*.gguf\n", "tiny-llama-Q4_K_M.gguf", (12,),
+    ),
+    "vLLM on Windows": (WINDOWS + WINDOWS_VLLM, "linux", (12, 13, 14)),
+    "CosyVoice on arm64": (HOSTS + BOARD, "arm64", (14, 15, 16)),
+    "literal token": (HOSTS + CUSTOM + "    env: {HF_TOKEN: hf_abcdefghijklmnopqrstuvwxyz012345}\n", "secret", (15,)),
+    "env that overrides the placement": (HOSTS + CUSTOM + "    env: {CUDA_VISIBLE_DEVICES: '1'}\n", "CUDA_VISIBLE_DEVICES", (15,)),
+    "LD_PRELOAD": (HOSTS + CUSTOM + "    env: {LD_PRELOAD: /tmp/x.so}\n", "LD_PRELOAD", (15,)),
+    "unknown card": (HOSTS.replace("NVIDIA L4", "NVIDIA L44") + CUSTOM, "custom", (9,)),
+    "an anchor": (HOSTS + CUSTOM.replace("[serve", "&a [serve"), "anchor", (13,)),
+    "systemd on macOS": (HOSTS.replace("    memory: 64GiB\n", "    memory: 64GiB\n    os: darwin\n") + CUSTOM, "raw_exec", (6, 7, 8, 9, 12, 3, 11)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_is_located_and_helped_and_nothing_is_written(name: str, gslc: Program, hub: HubServer, tmp_path: Path) -> None:
+    text, hint, lines = CASES[name]
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    report = gslc("build", path, "--format", "json")
+    assert report.status == 1, report.out + report.err
+    errors = [d for d in report.json["diagnostics"] if d["severity"] == "error"]
+    assert errors
+    assert all(d["file"].endswith("cluster.yaml") and d["column"] >= 1 for d in errors)
+    assert {d["line"] for d in errors} & set(lines), [(d["line"], d["message"]) for d in errors]
+    assert any(hint in d["message"] + (d["help"] or "") for d in errors), errors
+    assert all(d["help"] for d in errors), errors
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_glob_over_several_quantisations_lists_them_with_sizes(gslc: Program, hub: HubServer, tmp_path: Path) -> None:
+    from model_files import llama_gguf
+
+    hub.add("hf", "makers/two", {"two-Q4_K_M.gguf": llama_gguf(), "two-Q8_0.gguf": llama_gguf(kind="Q8_0")})
+    path = tmp_path / "cluster.yaml"
+    path.write_text(HOSTS + "models:\n  one:\n    source: hf://makers/two/*.gguf\n")
+    refused = gslc("build", path)
+    assert refused.status == 1
+    assert "two-Q4_K_M.gguf" in refused.err
+    assert "two-Q8_0.gguf" in refused.err
+    assert "KiB" in refused.err or "MiB" in refused.err
+
+
+def test_binary_and_hostile_files_end_quickly_without_a_traceback(gslc: Program, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    for content in (b"\x00\x01", b"\xff\xfe", b"[" * 50_000, b"{a: " * 20_000, b"a: &a [*a]", b"", b"\xef\xbb\xbf", b"!!python/object:x {}"):
+        path.write_bytes(content)
+        assert gslc("build", path).status == 1

@@ -1,0 +1,137 @@
+"""`gslc estimate` from the outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli import Program
+from model_files import Sparse, gguf
+
+MIB = 1 << 20
+KEYS = {
+    "general.architecture": "llama",
+    "llama.context_length": 8192,
+    "llama.embedding_length": 256,
+    "llama.block_count": 2,
+    "llama.feed_forward_length": 512,
+    "llama.attention.head_count": 4,
+    "llama.attention.head_count_kv": 2,
+    "llama.rope.dimension_count": 64,
+}
+
+
+def block(number: int) -> list[tuple[str, tuple[int, ...], str]]:
+    """The tensors of one small block."""
+    shapes = {
+        "attn_norm": (256,), "attn_q": (256, 256), "attn_k": (256, 128), "attn_v": (256, 128), "attn_output": (256, 256),
+        "ffn_norm": (256,), "ffn_gate": (256, 512), "ffn_up": (256, 512), "ffn_down": (512, 256),
+    }  # fmt: skip
+    return [(f"blk.{number}.{name}.weight", shape, "F32") for name, shape in shapes.items()]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model of two blocks."""
+    tensors = [("token_embd.weight", (256, 1000), "F32"), ("output_norm.weight", (256,), "F32")]
+    path = tmp_path / "small.gguf"
+    made = gguf(KEYS, tensors + block(0) + block(1), tokens=1000)
+    if isinstance(made, Sparse):
+        path.write_bytes(made.head)
+        with path.open("r+b") as file:
+            file.truncate(made.size)
+    else:
+        path.write_bytes(made)
+    return path
+
+
+def test_the_json_has_what_the_contract_names(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--devices", "1GiB", "--context", "4096", "--format", "json")
+    assert run.status == 0
+    answer = run.json["estimate"]
+    assert answer["backend"] == "llama.cpp"
+    assert (answer["layers"], answer["gpu_layers"]) == (3, 3)
+    (device,) = answer["devices"]
+    assert device["kv_cache"] == 2 * 4096 * 2 * 128 * 2
+    assert answer["kv_bytes_per_token"] == 2 * 2 * 128 * 2
+    assert device["total"] == sum(device[part] for part in ("weights", "kv_cache", "compute", "overhead"))
+    assert answer["fits"] is False or device["total"] <= 1 << 30
+    assert run.json["plan"] is None
+
+
+def test_tied_embeddings_are_counted_on_the_device_too(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--devices", "2GiB", "--format", "json")
+    answer = run.json["estimate"]
+    assert answer["host"]["weights"] == 256 * 1000 * 4
+    assert answer["devices"][0]["weights"] > 256 * 1000 * 4
+
+
+def test_no_devices_means_the_cpu(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--host-memory", "4GiB", "--format", "json")
+    assert run.json["estimate"]["devices"] == []
+    assert run.json["estimate"]["gpu_layers"] == 0
+    assert run.json["estimate"]["fits"] is True
+
+
+def test_what_does_not_fit_is_an_answer_unless_the_exit_code_is_asked_for(gslc: Program, model: Path) -> None:
+    asked = ("estimate", str(model), "--devices", "64MiB", "--format", "json")
+    assert gslc(*asked).status == 0
+    assert gslc(*asked).json["estimate"]["fits"] is False
+    assert gslc(*asked, "--exit-code").status == 3
+
+
+def test_engine_arguments_are_understood_as_they_stand(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--devices", "4GiB", "--format", "json", "--",
+               "llama-server", "-m", "x.gguf", "--port", "80", "-c", "8192", "-np", "2", "-ctk", "q8_0", "-ctv", "q8_0")  # fmt: skip
+    assert run.status == 0
+    assert run.json["estimate"]["devices"][0]["kv_cache"] == 2 * 8192 * 2 * 128 // 32 * 34
+
+
+def test_contradictions_are_located_errors(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--devices", "4GiB,4GiB", "--format", "json", "--",
+               "-ts", "1,2,3", "-fa", "off", "-ctv", "q8_0", "-ngl", "1", "-ngl", "2")  # fmt: skip
+    assert run.status == 1
+    assert run.json["estimate"] is None
+    assert sorted(set(run.codes)) == ["GS305", "GS307", "GS308"]
+
+
+def test_the_longest_context_fits_and_one_step_more_does_not(gslc: Program, model: Path) -> None:
+    size = "700MiB"
+    longest = gslc("estimate", model, "--devices", size, "--max-context", "--format", "json").json["estimate"]["max_context"]
+    assert longest is not None
+
+    def fits(context: int) -> bool:
+        run = gslc("estimate", model, "--devices", size, "--context", str(context), "--format", "json")
+        return bool(run.json["estimate"]["fits"])
+
+    assert fits(longest)
+    assert longest == 8192 or not fits(longest + 256)
+
+
+def test_an_unknown_architecture_is_bounded_with_a_warning(gslc: Program, tmp_path: Path) -> None:
+    keys = {name.replace("llama.", "novel."): value for name, value in KEYS.items()} | {"general.architecture": "novel"}
+    path = tmp_path / "novel.gguf"
+    made = gguf(keys, [("token_embd.weight", (256, 1000), "F32"), *block(0), *block(1)], tokens=1000)
+    path.write_bytes(made.head if isinstance(made, Sparse) else made)
+    if isinstance(made, Sparse):
+        with path.open("r+b") as file:
+            file.truncate(made.size)
+    run = gslc("estimate", path, "--devices", "4GiB", "--format", "json")
+    assert run.status == 0
+    assert "GS310" in run.codes
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--devices", "24"), ("--devices", "Imaginary 9000"), ("--gpu-layers", "most"), ("--tensor-split", "a"),
+     ("--engine", "ollama"), ("--host-memory", "lots")],  # fmt: skip
+)
+def test_wrong_usage_is_status_2(gslc: Program, model: Path, wrong: tuple[str, str]) -> None:
+    assert gslc("estimate", model, *wrong).status == 2
+
+
+def test_a_file_that_is_not_there_is_said(gslc: Program, tmp_path: Path) -> None:
+    run = gslc("estimate", tmp_path / "none.gguf", "--format", "json")
+    assert run.status in (1, 4)
+    assert run.json["estimate"] is None
+    assert run.codes

@@ -14,7 +14,7 @@ _WIDTH = 100
 # More refusals than this of one choice say nothing new to a reader; --format json has them all.
 _REFUSALS = 12
 # Evidence and refusals in bytes carry these words in their names.
-_BYTES = ("memory", "bytes", "ram", "disk", "weights", "cache")
+_BYTES = ("memory", "bytes", "ram", "disk", "weights", "cache", "compute", "overhead")
 
 
 def decisions_of(model: str, plan: Plan | None, decisions: Iterable[Decision]) -> tuple[Decision, ...]:

@@ -13,7 +13,7 @@ from gslc.report.diff_model import PlanDiff
 from gslc.report.diff_units import program
 from gslc.report.explain import evidence_words, refusal_words
 from gslc.report.page_tables import change_rows, endpoint_url, place_words
-from gslc.report.words import printable, size
+from gslc.report.words import count, printable, size
 
 
 def page_data(document: PlanDocument, diff: PlanDiff | None) -> str:
@@ -68,7 +68,7 @@ def _facts(one: InstanceView) -> list[tuple[str, str]]:
         ("Runs under", one.target),
         ("Kind", one.kind),
         ("Context", "" if layout.context is None else f"{layout.context:,} tokens"),
-        ("Parallel", "" if layout.parallel is None else f"{layout.parallel:,} requests"),
+        ("Parallel", "" if layout.parallel is None else count(layout.parallel, "request")),
         ("Tensor parallel", f"{layout.tensor_parallel}" if layout.tensor_parallel > 1 else ""),
         ("Pipeline parallel", f"{layout.pipeline_parallel}" if layout.pipeline_parallel > 1 else ""),
         ("GPU layers", "" if layout.gpu_layers is None else f"{layout.gpu_layers} of {layout.layers}"),

@@ -10,6 +10,8 @@ from gslc.report.words import count, printable, size
 
 # Bars are drawn in units of 1/1000 of their width.
 _UNITS = 1000
+# A host with more cards than this takes two columns, its cards in two, so that its neighbours are not mostly blank.
+_TALL = 3
 _CLASSES: dict[Part, str] = {
     "weights": "w",
     "kv_cache": "k",
@@ -57,13 +59,13 @@ def _card(host: HostView) -> str:
     capacity = sum(device.capacity_bytes or device.used_bytes for device in host.gpus)
     figure = f"{size(used)} of {size(capacity)}" if host.gpus else "no GPU"
     data = "\t".join(printable(label) for label in labels)
-    rows = [_device(device) for device in host.gpus]
+    rows = [f'<div class="gpus">{"".join(_device(device) for device in host.gpus)}</div>'] if host.gpus else []
     if host.ram is not None:
         on_gpus = {resident.instance for device in host.gpus for resident in device.residents}
         rows.append(_device(host.ram, thin=True, named_above=on_gpus))
     return (
-        f'<article class="host" data-host="{name}" data-labels="{escape(data)}" '
-        f'data-models="{text(" ".join(host.models))}"><header><h3>{name}</h3>'
+        f'<article class="host{" wide" if len(host.gpus) > _TALL else ""}" data-host="{name}" '
+        f'data-labels="{escape(data)}" data-models="{text(" ".join(host.models))}"><header><h3>{name}</h3>'
         f'<span class="num" title="{count(host.gpu_count, "GPU")}">{figure}</span>'
         f'<ul class="chips">{chips}</ul></header>{"".join(rows)}</article>'
     )
@@ -87,12 +89,16 @@ def _device(device: Device, *, thin: bool = False, named_above: Container[str] =
     lines = "".join(f"M{cut} 0v1" for cut in cuts if cut < _UNITS)
     if lines and not thin:
         shapes.append(f'<path class="cut" d="{lines}"/>')
-    figure = size(device.used_bytes) if device.used_bytes else "0"
-    of = "" if device.capacity_bytes is None else f" / {size(device.capacity_bytes)}"
+    figure, of = size(device.used_bytes), ""
+    if device.capacity_bytes is not None:
+        of = f" / {size(device.capacity_bytes)}"
+        figure = figure.removesuffix(" GiB") if of.endswith(" GiB") else figure
     name = text(short_name(device.name)) if device.name else ""
     title = f' title="{text(device.name)}"' if device.name else ""
     people = "".join(_button(resident) for resident in device.residents if resident.instance not in named_above)
     who = f'<ul class="who">{people}</ul>' if people else ""
+    if not device.residents and not thin:
+        who = '<p class="who">free</p>'
     return (
         f'<div class="device{" thin" if thin else ""}"><span class="dev"{title}><b>{device.label}</b> {name}</span>'
         f'<svg class="bar" viewBox="0 0 {_UNITS} 1" preserveAspectRatio="none" role="img" '

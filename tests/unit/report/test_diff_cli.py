@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from sample_plans import instance, plan
 
+from gslc.cli import build as build_command
 from gslc.cli import diff as diff_command
 from gslc.cli.session import Exit
 from gslc.documents.manifest import Manifest, digest, manifest_text
@@ -193,3 +194,39 @@ def test_another_cluster_is_a_warning(repository: Path) -> None:
     envelope = json.loads(run("build", "other", "--format", "json")[1])
     assert [(one["code"], one["severity"]) for one in envelope["diagnostics"]] == [("GS857", "warning")]
     assert envelope["diff"]["cluster"] == {"before": "lab", "after": "office"}
+
+
+CLUSTER = """\
+version: 1
+name: lab
+target: systemd
+hosts:
+  atlas:
+    memory: 64GiB
+    gpus: [{model: custom, vendor: nvidia, memory: 24GiB, compute_capability: "8.9", count: 2}]
+defaults: {backend: custom}
+models:
+  chat: {command: [serve, --context, "8192"], requirements: [{gpus: 1, gpu_memory: 10GiB, memory: 1GiB}]}
+  coder: {command: [serve], requirements: [{gpus: 1, gpu_memory: 12GiB, memory: 1GiB}]}
+"""
+
+
+def test_a_branch_that_changes_one_model_names_that_model_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "-q", "-b", "main")
+    for text in (CLUSTER, CLUSTER.replace("8192", "4096").replace("10GiB", "11GiB")):
+        Path("cluster.yaml").write_text(text)
+        result = CliRunner().invoke(build_command.command, ["cluster.yaml", "--offline"])
+        assert isinstance(result.exception, Exit)
+        assert result.exception.status == 0, result.stderr
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", "a step")
+    status, out, _ = run("HEAD~1:build", "HEAD:build", "--format", "markdown", "--exit-code")
+    assert status == 3
+    assert "**chat** changed" in out
+    assert "+1.0 GiB" in out
+    assert "<code>8192</code>" in out
+    assert "**Restarts:** <code>chat-0</code>" in out
+    assert "coder" not in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -128,3 +129,59 @@ def test_every_code_of_this_room_has_all_three_parts() -> None:
         assert entry.title, code
         assert entry.meaning, code
         assert entry.remedy, code
+
+
+CLUSTER = """\
+version: 1
+name: lab
+target: systemd
+hosts:
+  atlas:
+    memory: 64GiB
+    gpus: [{model: custom, vendor: nvidia, memory: 24GiB, compute_capability: "8.9"}]
+  mini: {memory: 8GiB, gpus: []}
+defaults: {backend: custom, command: [serve]}
+models:
+  chat: {requirements: [{gpus: 1, gpu_memory: 10GiB, memory: 1GiB}]}
+  huge: {requirements: [{gpus: 1, gpu_memory: 40GiB, memory: 1GiB}]}
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> str:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CLUSTER)
+    return str(file)
+
+
+def test_a_placed_model_is_explained_from_its_line(cluster: str) -> None:
+    status, out, err = run(cluster, "chat")
+    assert (status, err) == (0, "")
+    assert out.startswith("chat: 1 replica on custom")
+    assert f"{cluster}:11:" in out
+    assert "chat-0 on atlas/0, port 20000" in out
+    assert "huge" not in out
+
+
+def test_a_model_without_a_place_says_by_how_much_it_is_too_large(cluster: str) -> None:
+    status, out, err = run(cluster, "huge")
+    assert status == 1
+    assert "GS402" in err
+    assert "26.0 GiB short (27,917,287,424 bytes)" in out
+
+
+def test_an_instance_name_stands_for_its_model(cluster: str) -> None:
+    assert run(cluster, "chat-0") == run(cluster, "chat")
+
+
+def test_an_unknown_model_is_wrong_usage_and_the_nearest_is_named(cluster: str) -> None:
+    status, _, err = run(cluster, "chatt")
+    assert status == 2
+    assert "Did you mean chat?" in err
+
+
+def test_the_decisions_of_a_model_stand_in_the_json_envelope(cluster: str) -> None:
+    envelope = json.loads(run(cluster, "chat", "--format", "json")[1])
+    assert {decision["topic"] for decision in envelope["decisions"]} >= {"backend", "layout"}
+    assert all(decision["subject"] in ("chat", "chat-0") for decision in envelope["decisions"])
+    assert [one["name"] for one in envelope["plan"]["instances"]] == ["chat-0"]

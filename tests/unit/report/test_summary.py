@@ -16,7 +16,21 @@ GIB, MIB = 1 << 30, 1 << 20
 def test_a_row_says_who_runs_where_with_what() -> None:
     lines = plan_summary(plan(instance("chat", gpus=(0, 1)))).splitlines()
     assert lines[0] == "lab: 1 instance of 1 model on 1 of 2 hosts and 2 of 3 GPUs"
-    assert lines[3].split() == ["chat-0", "vllm", "0.26.0", "atlas/0,1", "36.0", "GiB", "1.0", "GiB", "8,192", "20000", "tensor", "parallel", "2"]
+    assert lines[3].split() == [
+        "chat-0",
+        "vllm",
+        "0.26.0",
+        "atlas/0,1",
+        "36.0",
+        "GiB",
+        "1.0",
+        "GiB",
+        "8,192",
+        "20000",
+        "tensor",
+        "parallel",
+        "2",
+    ]
 
 
 def test_hosts_of_a_distributed_instance_are_joined() -> None:

@@ -97,7 +97,9 @@ def test_contradictions_are_located_errors(gslc: Program, model: Path) -> None:
 
 def test_the_longest_context_fits_and_one_step_more_does_not(gslc: Program, model: Path) -> None:
     size = "700MiB"
-    longest = gslc("estimate", model, "--devices", size, "--max-context", "--format", "json").json["estimate"]["max_context"]
+    longest = gslc("estimate", model, "--devices", size, "--max-context", "--format", "json").json["estimate"][
+        "max_context"
+    ]
     assert longest is not None
 
     def fits(context: int) -> bool:
@@ -123,8 +125,14 @@ def test_an_unknown_architecture_is_bounded_with_a_warning(gslc: Program, tmp_pa
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--devices", "24"), ("--devices", "Imaginary 9000"), ("--gpu-layers", "most"), ("--tensor-split", "a"),
-     ("--engine", "ollama"), ("--host-memory", "lots")],  # fmt: skip
+    [
+        ("--devices", "24"),
+        ("--devices", "Imaginary 9000"),
+        ("--gpu-layers", "most"),
+        ("--tensor-split", "a"),
+        ("--engine", "ollama"),
+        ("--host-memory", "lots"),
+    ],  # fmt: skip
 )
 def test_wrong_usage_is_status_2(gslc: Program, model: Path, wrong: tuple[str, str]) -> None:
     assert gslc("estimate", model, *wrong).status == 2

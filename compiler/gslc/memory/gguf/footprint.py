@@ -39,6 +39,7 @@ class Footprint:
     weights: WeightPlan
     pipeline: bool
     bytes_per_token: int
+    output_bytes: int  # the part of the host's compute that answers are read from
     exact: bool  # the compute buffers come from the architecture's own graph, not from the bound
 
 
@@ -102,7 +103,8 @@ def footprint(
         run=run,
         weights=plan,
         pipeline=pipeline,
-        bytes_per_token=bytes_per_token(shape, run) * run.streams,
+        bytes_per_token=bytes_per_token(shape, run),
+        output_bytes=output_bytes(shape, run),
         exact=known,
     )
 

@@ -1,0 +1,117 @@
+"""Engine arguments, read as the engine reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gslc.engines.llama_args import ParsedArgs, merge_argv, parse_args
+from gslc.engines.llama_profile import profile_of
+from gslc.engines.llama_settings import ALL_LAYERS
+
+SERVER = profile_of("llama.cpp", "b11669")
+BOX = profile_of("llama-box", "v0.0.171")
+assert SERVER and BOX
+
+
+def read(*args: str) -> ParsedArgs:
+    """Arguments of llama-server."""
+    return parse_args(args, SERVER)
+
+
+def codes(parsed: ParsedArgs) -> list[tuple[int, str]]:
+    """The problems as (index, code)."""
+    return [(problem.index, problem.code) for problem in parsed.problems]
+
+
+def test_short_long_and_joined_spellings_mean_the_same() -> None:
+    forms = [("-c", "4096"), ("--ctx-size", "4096"), ("--ctx-size=4096",), ("--ctx_size", "4096")]
+    assert {read(*form).settings.context_tokens for form in forms} == {4096}
+
+
+@pytest.mark.parametrize(
+    ("args", "field", "value"),
+    [
+        (("-np", "4"), "parallel", 4),
+        (("-np", "-1"), "parallel", None),
+        (("-ngl", "all"), "gpu_layers", "all"),
+        (("-ngl", "-1"), "gpu_layers", "auto"),
+        (("-ts", "3,1"), "tensor_split", (3.0, 1.0)),
+        (("-sm", "none"), "split_mode", "none"),
+        (("--kv-unified",), "unified", True),
+        (("--no-kv-unified",), "unified", False),
+        (("-no-kvu",), "unified", False),
+        (("--no-kv-offload",), "kv_offload", False),
+        (("-nkvo",), "kv_offload", False),
+        (("--no-repack",), "repack", False),
+        (("--cpu-moe",), "cpu_moe_layers", ALL_LAYERS),
+        (("--n-cpu-moe", "7"), "cpu_moe_layers", 7),
+        (("-fa", "off"), "flash", "off"),
+        (("-ctv", "q4_0"), "value_type", "q4_0"),
+        (("--embeddings",), "embedding", True),
+        (("-ot", r"blk\.1.*=CPU,output=CUDA1"), "overrides", ((r"blk\.1.*", "CPU"), ("output", "CUDA1"))),
+        (("-lm", "none"), "memory_mapped", False),
+    ],
+)
+def test_memory_settings_are_understood(args: tuple[str, ...], field: str, value: object) -> None:
+    parsed = read(*args)
+    assert parsed.problems == ()
+    assert getattr(parsed.settings, field) == value
+
+
+def test_an_unknown_flag_is_named_with_the_nearest_one() -> None:
+    (problem,) = read("--ctx-sise", "1").problems
+    assert problem.code == "GS301"
+    assert problem.help == "did you mean --ctx-size?"
+
+
+def test_a_removed_flag_says_what_replaced_it() -> None:
+    (problem,) = read("--no-mmap").problems
+    assert problem.code == "GS302"
+    assert "--load-mode" in (problem.help or "")
+
+
+def test_flags_that_gslc_sets_are_refused() -> None:
+    assert codes(read("--port", "80", "-m", "x", "--rpc", "a:1")) == [(0, "GS303"), (2, "GS303"), (4, "GS303")]
+
+
+def test_a_whole_command_line_may_hold_them() -> None:
+    assert parse_args(("-m", "x", "--port", "80", "-c", "512"), SERVER, allow_owned=True).problems == ()
+
+
+def test_one_flag_twice_with_different_values_is_refused_at_the_second() -> None:
+    assert codes(read("-ngl", "10", "--gpu-layers", "20")) == [(2, "GS305")]
+    assert codes(read("--kv-unified", "--no-kv-unified")) == [(1, "GS305")]
+    assert codes(read("-ngl", "10", "-ngl", "10")) == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("-c",), ("-c", "many"), ("-np", "0"), ("-ts", "a,b"), ("-ctk", "q3_x"), ("-fa", "perhaps"), ("-ot", "(=CPU")],
+)
+def test_values_that_the_engine_refuses_are_refused(args: tuple[str, ...]) -> None:
+    assert codes(read(*args)) == [(0, "GS304")]
+
+
+def test_a_bare_flash_attention_switch_is_llama_box_only() -> None:
+    assert parse_args(("-fa", "-kvu"), BOX).settings.flash == "on"
+    assert codes(read("-fa", "-kvu"))[0][1] == "GS304"
+
+
+def test_llama_box_knows_no_words_for_layers() -> None:
+    assert [p.code for p in parse_args(("-ngl", "all"), BOX).problems] == ["GS304"]
+
+
+def test_a_draft_model_is_said_not_to_be_counted() -> None:
+    (problem,) = read("-md", "draft.gguf").problems
+    assert (problem.code, problem.severity) == ("GS318", "warning")
+
+
+def test_merging_leaves_one_value_for_every_setting() -> None:
+    ours = (("-c", "8192"), ("-ngl", "33"), ("--fit", "off"))
+    merged = merge_argv(ours, read("--gpu-layers=20", "--temp", "0"), SERVER)
+    assert merged == ("-c", "8192", "--fit", "off", "--gpu-layers", "20", "--temp", "0")
+
+
+def test_merging_keeps_repeatable_flags() -> None:
+    merged = merge_argv((), read("-ot", "a=CPU", "-ot", "b=CPU", "--metrics", "--metrics"), SERVER)
+    assert merged == ("-ot", "a=CPU", "-ot", "b=CPU", "--metrics")

@@ -8,6 +8,9 @@ from gslc.documents.plan_view import InstanceView, PlanDocument, ShardView
 from gslc.ir.diagnostic import Decision, Diagnostic, Evidence, Excluded, Exhausted, Outcome, Outranked, Place, Refusal
 from gslc.ir.plan import DeviceMemory, GpuSummary, HostSummary, Layout, ShardMemory, Unplaced
 
+# No host has as many; an index of billions would have a reader draw billions of cards.
+_MAX_GPUS = 1024
+
 
 def read_plan(text: str, file: str) -> Outcome[PlanDocument]:
     """The plan in `text` (plan.json, or the JSON report of a build that holds one under "plan").
@@ -36,9 +39,24 @@ def read_plan(text: str, file: str) -> Outcome[PlanDocument]:
             hosts=tuple(_host(item) for item in top.objects("hosts", optional=True)),
             file=file,
         )
+        _refuse_twins(top, document)
     except Malformed as error:
         return _refused("GS851", f"{file} is not a gslc plan: {error.message}", located(text, error.path, file))
     return Outcome(value=document)
+
+
+def _refuse_twins(top: Reader, document: PlanDocument) -> None:
+    """Raise Malformed where two instances or two hosts have one name: everything else goes by these names."""
+    for key, names in (
+        ("instances", [one.name for one in document.instances]),
+        ("hosts", [one.name for one in document.hosts]),
+    ):
+        seen: set[str] = set()
+        for number, name in enumerate(names):
+            if name in seen:
+                path = (*top.path, key, number, "name")
+                raise Malformed(f"{key}[{number}] has a name that is taken: {name}", path)
+            seen.add(name)
 
 
 def _refused(code: str, message: str, place: Place) -> Outcome[PlanDocument]:
@@ -85,6 +103,8 @@ def _instance(item: Reader) -> InstanceView:
 def _shard(item: Reader) -> ShardView:
     memory = item.child("memory")
     gpus = item.naturals("gpus")
+    if len(set(gpus)) != len(gpus) or any(index >= _MAX_GPUS for index in gpus):
+        raise item.malformed("gpus", f"must be different indices below {_MAX_GPUS:,}")
     devices = tuple(_memory(device) for device in memory.objects("gpus"))
     if len(devices) != len(gpus):
         raise memory.malformed("gpus", f"has {len(devices)} entries for {len(gpus)} GPUs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,7 @@ def open_plan(argument: str, folder: Path) -> Outcome[PlanSource]:
         if path.is_dir():
             return _from_folder(argument, path)
         if path.exists():
-            text = _text(path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b"")
-            return _source(argument, text, argument, None)
+            return _source(argument, _text(_bytes(path)), argument, None)
     except OSError as error:
         return _refused("GS856", argument, f"{argument} can't be read: {error.strerror or error}")
     except UnicodeDecodeError:
@@ -54,11 +54,9 @@ def _from_folder(argument: str, path: Path) -> Outcome[PlanSource]:
 
     def read(name: str) -> str | None:
         file = path / name
-        if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_BYTES:
-            return None
-        return _text(file.read_bytes())
+        return None if file.is_symlink() or not file.is_file() else _text(_bytes(file))
 
-    return _source(argument, _text(plan.read_bytes()), shown, _owned(read, _manifest(read(MANIFEST_NAME), argument)))
+    return _source(argument, _text(_bytes(plan)), shown, _owned(read, _manifest(read(MANIFEST_NAME), argument)))
 
 
 def _from_git(argument: str, folder: Path) -> Outcome[PlanSource]:
@@ -107,6 +105,15 @@ def _source(argument: str, text: str, shown: str, files: Mapping[str, str] | Non
     if read.value is None:
         return Outcome(value=None, diagnostics=read.diagnostics)
     return Outcome(value=PlanSource(name=argument, document=read.value, files=files), diagnostics=read.diagnostics)
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file, device or pipe; OSError where it is larger than any plan."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {_MAX_BYTES >> 20} MiB", str(path))
+    return content
 
 
 def _text(content: bytes) -> str:

@@ -21,6 +21,7 @@ from gslc.report.diff_model import (
     Totals,
     WordChange,
 )
+from gslc.report.diff_moves import why_moved
 from gslc.report.diff_units import Units, program, unit_texts
 from gslc.report.diff_words import changed_env, changed_flags
 
@@ -33,7 +34,7 @@ def diff_plans(old: PlanSource, new: PlanSource) -> PlanDiff:
     found: dict[str, list[InstanceDiff]] = {}
     reasons_only: list[str] = []
     for name in before.keys() | after.keys():
-        one = _instance_diff(before.get(name), after.get(name), units)
+        one = _instance_diff(before.get(name), after.get(name), units, new.document)
         if one is not None:
             found.setdefault(one.model, []).append(one)
         elif before[name].decisions != after[name].decisions:
@@ -77,7 +78,7 @@ def _model_diff(model: str, instances: list[InstanceDiff], old: PlanDocument, ne
 
 
 def _instance_diff(
-    before: InstanceView | None, after: InstanceView | None, units: tuple[Units, Units] | None
+    before: InstanceView | None, after: InstanceView | None, units: tuple[Units, Units] | None, new: PlanDocument
 ) -> InstanceDiff | None:
     """The differences of one replica; None when there are none but in its recorded reasons."""
     either = after or before
@@ -111,7 +112,7 @@ def _instance_diff(
         flags=flags,
         env=env,
         memory=memory,
-        reasons=_reasons(before, after),
+        reasons=_moves(before, after, new) + _reasons(before, after) if moved else _reasons(before, after),
         restart=restart,
     )
 
@@ -215,6 +216,13 @@ def _reasons(before: InstanceView, after: InstanceView) -> tuple[ReasonChange, .
         for one in after.decisions
         if (one.subject, one.topic, one.chosen) not in known
     )
+
+
+def _moves(before: InstanceView, after: InstanceView, new: PlanDocument) -> tuple[ReasonChange, ...]:
+    """Why it moves, as a reason of its own."""
+    because = why_moved(before, after, new)
+    places = ["; ".join(str(seat) for seat in _seats(one)) for one in (before, after)]
+    return (ReasonChange(topic="move", before=places[0], after=places[1], because=because),) if because else ()
 
 
 def _restart(before: InstanceView, after: InstanceView, units: tuple[Units, Units] | None) -> Restart | None:

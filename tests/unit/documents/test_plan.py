@@ -138,6 +138,26 @@ def test_a_malformed_field_is_named_where_it_stands() -> None:
     assert found.place == Place(file="plan.json", line=row + 1, column=lines[row].index("-1") + 1)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            '"name": "coder-0",\n   "model"',
+            '"name": "chat-0",\n   "model"',
+            "instances[1] has a name that is taken: chat-0",
+        ),
+        ('"gpus": [1]', '"gpus": [999999999999]', "instances[1].shards[0].gpus must be different indices below 1,024"),
+        ('"name": "borealis"', '"name": "atlas"', "hosts[1] has a name that is taken: atlas"),
+    ],
+)
+def test_what_would_confuse_a_reader_is_refused(old: str, new: str, words: str) -> None:
+    text = plan_text(plan(instance(), instance("coder", gpus=(1,))))
+    assert old in text
+    (found,) = read_plan(text.replace(old, new), "p").diagnostics
+    assert words in found.message
+    assert found.place.line > 1
+
+
 PLAN = plan_text(plan(instance(), instance("big", 1, shard("atlas"), shard("borealis", role="rpc", rank=1))))
 
 

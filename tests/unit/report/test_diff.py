@@ -14,7 +14,7 @@ from sample_plans import GIB, host, instance, plan, shard
 from gslc.documents.plan import plan_document
 from gslc.edges.plan_source import PlanSource
 from gslc.ir.diagnostic import Decision
-from gslc.ir.plan import Instance, Layout, Plan, Unplaced
+from gslc.ir.plan import HostSummary, Instance, Layout, Plan, Unplaced
 from gslc.report.diff import diff_plans
 from gslc.report.diff_json import diff_json
 from gslc.report.diff_markdown import LIMIT, diff_markdown
@@ -90,6 +90,49 @@ def test_a_move_says_from_where_to_where_and_why() -> None:
     assert "atlas lost its second card" in text
     assert one.restart is not None
     assert "moves" in one.restart.because
+
+
+L40S = "NVIDIA L40S"
+WAS = replace(instance("chat", where="atlas", gpus=(1,), gib=20), decisions=())
+NOW = replace(instance("chat", where="borealis", gib=20), decisions=())
+BOREALIS = host("borealis", L40S, gib=45)
+
+
+@pytest.mark.parametrize(
+    ("atlas", "others", "now", "words"),
+    [
+        ((), (), NOW, "atlas is no longer in the inventory"),
+        ((host("atlas", "X"),), (), NOW, "atlas no longer has GPU 1"),
+        ((host("atlas", "X", "X", labels={"os": "darwin"}),), (), NOW, "atlas has os=darwin, and it wants os=linux"),
+        (
+            (host("atlas", "X", "X"),),
+            (),
+            replace(NOW, selector={"rack": "r1"}),
+            "atlas has no label rack, and it wants rack=r1",
+        ),
+        (
+            (host("atlas", "X", "X"),),
+            (instance("coder", gpus=(1,), gib=10),),
+            NOW,
+            "it needs 20.0 GiB on a GPU, and atlas GPU 1 has 14.0 GiB beside coder-0: 6,442,450,944 bytes short",
+        ),
+        (
+            (host("atlas", "X", "X"),),
+            (),
+            replace(instance("chat", where="borealis", gpus=(0, 1), gib=10), decisions=()),
+            "its layout changed from 1 GPU to 2 GPUs",
+        ),
+        ((host("atlas", "X", "X"),), (), NOW, "its old place would still do"),
+    ],
+)
+def test_a_move_is_explained_by_what_the_plans_say(
+    atlas: tuple[HostSummary, ...], others: tuple[Instance, ...], now: Instance, words: str
+) -> None:
+    new = plan(now, *others, hosts=(*atlas, BOREALIS))
+    (model, *_) = [model for model in compared(plan(WAS, *others), new).models if model.model == "chat"]
+    (reason, *_) = model.instances[0].reasons
+    assert reason.topic == "move"
+    assert words in reason.because
 
 
 def test_replicas_that_differ_in_reasons_only_are_counted_apart() -> None:

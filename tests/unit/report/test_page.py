@@ -19,11 +19,14 @@ from sample_plans import DECISIONS, GIB, host, instance, memory, plan, shard
 
 from gslc.cli import report as report_command
 from gslc.cli.session import Exit
-from gslc.documents.plan import plan_document, plan_text
+from gslc.documents.plan import plan_document, plan_text, read_plan
 from gslc.edges.plan_source import PlanSource
 from gslc.edges.resources import resource_text
 from gslc.ir.plan import DeviceMemory, HostSummary, Plan, Unplaced
 from gslc.report.diff import diff_plans
+from gslc.report.diff_json import diff_json
+from gslc.report.diff_markdown import LIMIT, diff_markdown
+from gslc.report.diff_text import diff_text
 from gslc.report.page import report_page
 from gslc.report.page_model import fleet, part_sums, short_name
 from gslc.report.page_svg import memory_map
@@ -210,6 +213,33 @@ def test_no_name_becomes_markup(name: str, machine: str, word: str) -> None:
     picture = memory_map(plan_document(plan(one, hosts=(labels,), cluster=word)))
     kinds = {element.tag.rpartition("}")[2] for element in ET.fromstring(picture).iter()}
     assert kinds <= {"svg", "title", "style", "text", "tspan", "rect", "path"}
+
+
+READABLE = plan_text(plan(instance("chat"), instance("big", 0, shard("atlas"), shard("borealis", role="rpc", rank=1))))
+ODD = (None, True, 0, -1, 3, 2**62, 1.0, "", "x", "</script>", [], {}, [0], {"a": "b"})
+
+
+@given(st.data())
+def test_a_damaged_plan_is_refused_or_drawn_and_never_an_exception(data: st.DataObject) -> None:
+    document = json.loads(READABLE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        node: object = document
+        while isinstance(node, dict | list) and node:
+            key = data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+            if not isinstance(node[key], dict | list) or not node[key] or data.draw(st.integers(0, 5)) == 0:
+                node[key] = data.draw(st.sampled_from(ODD))
+                break
+            node = node[key]
+    read = read_plan(json.dumps(document), "plan.json").value
+    if read is None:
+        return
+    before = plan_document(FLEET)
+    diff = diff_plans(PlanSource(name="a", document=before), PlanSource(name="b", document=read))
+    assert report_page(read, resource_text, before, diff)
+    assert ET.fromstring(memory_map(read)) is not None
+    assert diff_text(diff)
+    assert len(diff_markdown(diff)) < LIMIT
+    assert json.dumps(diff_json(diff))
 
 
 def test_the_map_shows_every_gpu_and_needs_no_style_of_its_reader() -> None:

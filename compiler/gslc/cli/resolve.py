@@ -68,7 +68,7 @@ def fetched(
     from gslc.edges.hub import HubSettings
 
     settings = HubSettings(environment=dict(os.environ), offline_flag=offline_flag)
-    progress = ProgressLine(quiet=session.quiet)
+    progress = ProgressLine(quiet=session.quiet or offline_flag is not None)
     try:
         outcome = fetch_all(models, settings, places=cluster.places, progress=progress.show)
     finally:

@@ -55,7 +55,8 @@ def fingerprint(path: str, entry: dict) -> dict:
 def is_marked(model_dir: str, entry: dict) -> bool:
     try:
         with open(marker_path(model_dir, entry), encoding="utf-8") as file:
-            return json.load(file) == fingerprint(entry["path"], entry)
+            known = json.load(file)
+        return known == fingerprint(entry["path"], entry) and known["size"] == entry["size"]
     except (OSError, ValueError):
         return False
 
@@ -159,6 +160,8 @@ def download(entry: dict, part: str, token: str) -> None:
         os.unlink(part)
         raise Refused(f"{entry['url']} is larger than the {entry['size']} bytes that are pinned")
     if done < entry["size"]:
+        if entry["url"].startswith("file:"):
+            raise Refused(f"{entry['url']} has {done} bytes where {entry['size']} are pinned")
         raise ConnectionError(f"the connection ended after {done} of {entry['size']} bytes")
 
 
@@ -179,13 +182,15 @@ def need_room(entry: dict, part: str) -> None:
         raise Refused(f"{entry['path']} needs {entry['size'] - have} more bytes, and {free} are free")
 
 
-def claim(part: str) -> object:
-    """A lock beside the part file, so that two clusters on a host don't write it at once; None where there are none."""
+def claim(model_dir: str, entry: dict) -> object:
+    """A lock on one file, so that two clusters on a host don't write it at once; None where the system has no such locks."""
     try:
         import fcntl
     except ImportError:
         return None
-    lock = open(part + ".lock", "w")
+    path = marker_path(model_dir, entry) + ".lock"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    lock = open(path, "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
@@ -205,15 +210,16 @@ def fetch_file(model_dir: str, entry: dict, token: str) -> None:
         raise Refused(f"{path} {wrong}, and nothing says where to fetch it: put it there")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = path + ".part"
-    lock = claim(part)
+    lock = claim(model_dir, entry)
     try:
-        fetch_part(entry, part, token)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        # another run may have brought the file while this one waited for the lock
+        if not os.path.exists(path) or differs(path, entry):
+            fetch_part(entry, part, token)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
     finally:
         if lock is not None:
             lock.close()
-            os.unlink(part + ".lock")
     mark(model_dir, entry)
     say(f"{path}: fetched, {entry['size']} bytes, verified")
 

@@ -75,13 +75,13 @@ trees() {
   local suite folder
   for suite in trixie sid; do
     folder=$cache/systemd-$suite
-    [ -e "$folder/complete" ] && continue
+    [ -e "$folder/complete-2" ] && continue
     rm -rf "$folder"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,python3-minimal,ca-certificates \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,iproute2,python3,ca-certificates \
       --keyring="$keyring" "$suite" "$folder" "$mirror" > "$cache/debootstrap-$suite.log" 2>&1 ||
       { tail -n 20 "$cache/debootstrap-$suite.log" >&2; exit 1; }
     rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/usr/share/{doc,man,locale} "$folder"/var/lib/apt/lists/*
-    touch "$folder/complete"
+    touch "$folder/complete-2"
   done
 }
 

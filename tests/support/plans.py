@@ -9,6 +9,7 @@ from typing import Any
 
 from gslc.ir.diagnostic import Place
 from gslc.ir.inputs import Cluster, Gpu, GpuKind, Host, Model, Vendor
+from gslc.ir.placement import HostClass
 from gslc.ir.plan import DeviceMemory, Instance, Launch, Layout, Plan, Shard, ShardMemory
 
 GIB = 1 << 30
@@ -125,3 +126,17 @@ def make_cluster(*hosts: Host, models: Iterable[Model] = (), target: str = "syst
         models=tuple(models),
         places=NoPlaces(),
     )
+
+
+def host_class(**changes: Any) -> HostClass:
+    given = HostClass(
+        os="linux",
+        arch="amd64",
+        target="systemd",
+        unified_memory=False,
+        gpu_kinds=(),
+        gpu_capacity=(),
+        memory_capacity=GIB,
+        engines=(),
+    )
+    return replace(given, **changes)

@@ -12,6 +12,7 @@ from gslc.ir.lock import Lock, LockedPlacement
 from gslc.ir.output import OutputFile
 from gslc.ir.placement import Assignment, Candidates, HostClass, Placement
 from gslc.ir.plan import Plan
+from gslc.passes.assemble import assemble
 from gslc.passes.eligible import find_candidates
 from gslc.passes.place import place_models
 
@@ -146,7 +147,7 @@ def lock_of(placement: Placement) -> Lock:
 
 
 def where(outcome: Outcome[Placement]) -> Mapping[str, str]:
-    """ "chat-0" -> "atlas:0,1 bolt:3"."""
+    """Seats by replica: m-0 -> "atlas:0,1 bolt:3"."""
     assert outcome.value is not None
     return {
         f"{entry.model}-{entry.replica}": " ".join(
@@ -158,3 +159,11 @@ def where(outcome: Outcome[Placement]) -> Mapping[str, str]:
 
 def by_name(placement: Placement) -> Mapping[str, Assignment]:
     return {f"{entry.model}-{entry.replica}": entry for entry in placement.assignments}
+
+
+def plan_of(fleet: Cluster, placement: Placement) -> Plan:
+    """The plan that the compiler makes of a placement."""
+    candidates = {entry.request.model.name: entry for entry in candidates_of(fleet)}
+    hosts = {entry.name: entry for entry in fleet.hosts}
+    instances = assemble(placement.assignments, candidates, hosts, REGISTRY)
+    return Plan(cluster=fleet.name, instances=instances, unplaced=placement.unplaced)

@@ -85,17 +85,17 @@ def _reason(
         return "GS406", f"{who}: there is no layout for the hosts that may run it: {details}", refused
     by_rule = _rule_refusals(problem, state, fitter, task)
     lacks = [lack for zone in task.zones if (lack := _lack_of_zone(problem, state, fitter, task, zone)) is not None]
-    if by_rule and not lacks:
-        details = "; ".join(refusal.detail for refusal in by_rule)
-        return "GS405", f"{who}: {details}", tuple(by_rule)
     if not lacks and not by_rule:
         return "GS405", f"{who}: {_too_few_hosts(problem, task)}", ()
     lacks.sort(key=lambda lack: (lack.needed - lack.available, lack.what))
     shown = "; ".join(lack_text(lack) for lack in lacks[:GROUPS_SHOWN])
     more = len(lacks) - GROUPS_SHOWN
     rest = f"; and {more} more groups of hosts lack more" if more > 0 else ""
-    rules = "".join(f"; {refusal.detail}" for refusal in by_rule)
-    return "GS402", f"no place for {who}: {shown}{rest}{rules}", (*lacks, *by_rule)
+    if by_rule:
+        rules = "; ".join(refusal.detail for refusal in by_rule)
+        elsewhere = f"; elsewhere there is no room: {shown}{rest}" if lacks else ""
+        return "GS405", f"no place for {who}: {rules}{elsewhere}", (*by_rule, *lacks)
+    return "GS402", f"no place for {who}: {shown}{rest}", tuple(lacks)
 
 
 def lack_text(lack: Exhausted) -> str:

@@ -118,6 +118,16 @@ CODES: CodeTable = {
         meaning="Without a device there is nothing to divide: the images and wheels of vLLM that gslc places run on GPUs.",
         remedy="Name a device, or serve a GGUF file with llama.cpp on the CPU.",
     ),
+    "GS364": CodeEntry(
+        title="utilisation lowered",
+        meaning="What vLLM uses outside of its budget (context, NCCL, graphs) would not fit beside nine tenths of the card.",
+        remedy="Nothing to do; set `gpu_memory_utilization` yourself to keep another share.",
+    ),
+    "GS365": CodeEntry(
+        title="vLLM would not start",
+        meaning="The named memory is too small on at least one card.",
+        remedy="Lower the context, take more or larger cards, or a quantised checkpoint.",
+    ),
     "GS363": CodeEntry(
         title="the tensor table and config.json disagree",
         meaning="The weights in the files and those that config.json describes differ by more than 2 %; the files are believed.",

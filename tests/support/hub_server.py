@@ -30,14 +30,11 @@ FaultKind = Literal[
     "status",
     "html",
     "truncate",
-    "ignore-range",
-    "whole-small",
     "reset",
     "drip",
     "loop",
     "away",
     "bad-json",
-    "wrong-range",
 ]
 LFS_FROM = 10_000  # smaller files have no sha256 on Hugging Face
 
@@ -97,6 +94,8 @@ class HubServer:
         self.latency = latency
         self.token = token
         self.redirect = redirect
+        self.ignore_range = False
+        self.wrong_range = False
         self.requests: list[Request] = []
         self.bytes_sent = 0
         self.faults: list[Fault] = []
@@ -226,9 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/api/models/"):
             self._hf_information(path.removeprefix("/api/models/"))
         elif path.startswith("/api/v1/models/"):
-            self._modelscope(path.removeprefix("/api/v1/models/"), query)
+            self._modelscope(path.removeprefix("/api/v1/models/"), query, fault)
         elif path.startswith("/v2/"):
-            self._ollama(path.removeprefix("/v2/"))
+            self._ollama(path.removeprefix("/v2/"), fault)
         elif path.startswith("/cdn/"):
             owner, name, _, file = path.removeprefix("/cdn/").split("/", 3)
             self._file(hub.repositories["hf", f"{owner}/{name}"].files[file], fault)
@@ -326,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     # -------------------------------------------------------------- ModelScope
 
-    def _modelscope(self, rest: str, query: Mapping[str, str]) -> None:
+    def _modelscope(self, rest: str, query: Mapping[str, str], fault: Fault | None) -> None:
         name = rest.removesuffix("/files").removesuffix("/repo")
         repository = self.server_hub.repositories.get(("modelscope", name))
         allowed = self.headers.get("Cookie") == f"m_session_id={self.server_hub.token}"
@@ -338,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif rest.endswith("/repo/files"):
             self._send_json(200, {"Code": 200, "Success": True, "Data": {"Files": self._modelscope_files(repository)}})
         elif query.get("FilePath") in repository.files:
-            self._file(repository.files[query["FilePath"]], None)
+            self._file(repository.files[query["FilePath"]], fault)
         else:
             self._send_json(404, {"Code": 404, "Success": False})
 
@@ -356,14 +355,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     # -------------------------------------------------------------- Ollama
 
-    def _ollama(self, rest: str) -> None:
+    def _ollama(self, rest: str, fault: Fault | None) -> None:
         name, _, tag = rest.partition("/manifests/")
         if tag and (name, tag) in self.server_hub.manifests:
             self._send(200, self.server_hub.manifests[name, tag], "text/plain; charset=utf-8")
             return
         digest = rest.partition("/blobs/")[2]
         if digest in self.server_hub.blobs:
-            self._file(self.server_hub.blobs[digest], None)
+            self._file(self.server_hub.blobs[digest], fault)
         else:
             self._send_json(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]})
 
@@ -373,7 +372,7 @@ class _Handler(BaseHTTPRequestHandler):
         size = size_of(content)
         kind = fault.kind if fault is not None else None
         wanted = self.headers.get("Range", "")
-        if not wanted.startswith("bytes=") or kind == "ignore-range":
+        if not wanted.startswith("bytes=") or self.server_hub.ignore_range:
             self._stream(200, content, 0, size, {})
             return
         first, _, last = wanted.removeprefix("bytes=").partition("-")
@@ -381,7 +380,7 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= size:
             self._send(416, b"", headers={"Content-Range": f"bytes */{size}"})
             return
-        told = start + 1 if kind == "wrong-range" else start
+        told = start + 1 if self.server_hub.wrong_range else start
         self._stream(
             206,
             content,

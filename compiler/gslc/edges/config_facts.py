@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gslc.edges.hub import HubError
 from gslc.ir.facts import Json
@@ -85,16 +85,13 @@ def code_files(*configurations: Mapping[str, object] | None) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _texts(values: object) -> Iterator[str]:
-    """The texts of values that are texts or lists of texts and None, as `AutoTokenizer` entries are."""
-    if isinstance(values, str):
-        yield values
-    elif isinstance(values, (list, tuple)) or hasattr(values, "__iter__"):
-        for value in values:
-            if isinstance(value, str):
-                yield value
-            elif isinstance(value, (list, tuple)):
-                yield from (inner for inner in value if isinstance(inner, str))
+def _texts(values: Iterable[object]) -> Iterator[str]:
+    """The texts among values that are texts, or lists of texts and None, as `AutoTokenizer` entries are."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from (inner for inner in value if isinstance(inner, str))
 
 
 def tokenizer_length(configuration: Mapping[str, object] | None) -> int | None:

@@ -441,7 +441,7 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> GgufFacts:
 
 
 def _architecture(header: GgufHeader) -> str:
-    """What the file says; "diffusion" for stable-diffusion.cpp's files, which say nothing and are known by their tensors."""
+    """What the file says; "diffusion" for stable-diffusion.cpp's files, which are known by their tensors alone."""
     architecture = header.hyper.get("general.architecture")
     if isinstance(architecture, str) and architecture:
         return architecture

@@ -138,14 +138,14 @@ def _regular(root: str, path: str) -> HubFile | None:
     full = os.path.join(root, path)
     if not is_safe_path(path):
         raise HubError("GS265", f"{root} holds a file whose name can't be kept: {path[:80]!r}", "rename it")
+    if os.path.isdir(full):
+        return None
     if os.path.islink(full) and not _link_allowed(root, full):
         raise HubError("GS262", f"{full} is a link that leads out of {root}", "put the file itself there")
     try:
         status = os.stat(full)
     except OSError as fault:
         raise _unreadable(full, fault) from None
-    if stat.S_ISDIR(status.st_mode):
-        return None
     if not stat.S_ISREG(status.st_mode):
         raise HubError("GS262", f"{full} is no regular file", "remove it from the model's folder")
     return HubFile(path=path, size_bytes=status.st_size)

@@ -7,7 +7,9 @@ HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, and the proxy variables.
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -119,9 +121,7 @@ def _model_info(source: Source, settings: HubSettings, endpoint: str, token: str
     pause = settings.retry_seconds
     for attempt in range(1, settings.attempts + 1):
         try:
-            return client.model_info(
-                source.repository, revision=source.revision, timeout=settings.timeout_seconds, files_metadata=True
-            )
+            return _within(settings.request_seconds, lambda: _ask(client, source, settings))
         except Exception as fault:  # noqa: BLE001 - the client raises its HTTP library's own errors
             error, wait = _told(source, endpoint, attempt, fault)
             if wait is None or attempt == settings.attempts or wait > settings.retry_most_seconds:
@@ -129,6 +129,33 @@ def _model_info(source: Source, settings: HubSettings, endpoint: str, token: str
             time.sleep(max(wait, pause))
         pause *= 2
     raise AssertionError("attempts is at least 1")
+
+
+def _ask(client: _Client, source: Source, settings: HubSettings) -> ModelInfo:
+    return client.model_info(
+        source.repository, revision=source.revision, timeout=settings.timeout_seconds, files_metadata=True
+    )
+
+
+def _within(seconds: float, ask: Callable[[], ModelInfo]) -> ModelInfo:
+    """The answer, or TimeoutError: the client's own timeout starts anew with every byte, so a drip would never end."""
+    answers: list[ModelInfo] = []
+    faults: list[Exception] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except Exception as fault:  # noqa: BLE001 - handed to the caller's thread
+            faults.append(fault)
+
+    thread = threading.Thread(target=run, daemon=True, name="gslc-hub")
+    thread.start()
+    thread.join(seconds)
+    if faults:
+        raise faults[0]
+    if not answers:
+        raise TimeoutError(f"still sending after {seconds:.0f} s")
+    return answers[0]
 
 
 def _told(source: Source, endpoint: str, attempt: int, fault: Exception) -> tuple[HubError, float | None]:

@@ -12,7 +12,7 @@ ModelKind: TypeAlias = Literal[
 SpeechFramework: TypeAlias = Literal["faster-whisper", "cosyvoice", "funasr", "bark", "dia"]
 Scalar: TypeAlias = str | int | float | bool
 HyperValue: TypeAlias = Scalar | tuple[Scalar, ...]
-Json: TypeAlias = "str | int | float | bool | None | tuple[Json, ...] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | tuple[Json, ...] | Mapping[str, Json] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import xml.etree.ElementTree as ET
+from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -227,7 +228,7 @@ def test_a_damaged_plan_is_refused_or_drawn_and_never_an_exception(data: st.Data
         while isinstance(node, dict | list) and node:
             key = data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
             if not isinstance(node[key], dict | list) or not node[key] or data.draw(st.integers(0, 5)) == 0:
-                node[key] = data.draw(st.sampled_from(ODD))
+                node[key] = deepcopy(data.draw(st.sampled_from(ODD)))
                 break
             node = node[key]
     read = read_plan(json.dumps(document), "plan.json").value

@@ -150,3 +150,34 @@ def _random_model(name: str, rng: random.Random) -> Model:
         alternatives.append(need(0, 0, memory + gib, gib))
     keys["exclusive_gpus"] = rng.random() < 0.3
     return model(name, *alternatives, **keys)
+
+
+def wide_fleet(hosts: int, replicas: int, seed: int = 1) -> Cluster:
+    """Hosts of eight cards and that many replicas, all of which fit: what speed is measured on."""
+    rng = random.Random(seed)
+    fleet = [
+        host(
+            f"h{index:04d}",
+            [rng.choice((24, 48, 80, 80, 141))] * 8,
+            rng.choice((512, 1024)),
+            labels={"rack": f"r{index % 20}"},
+        )
+        for index in range(hosts)
+    ]
+    racks = min(20, hosts)
+    models = []
+    for index in range(replicas):
+        gib = rng.choice((2, 5, 8, 12, 18, 20)) + rng.random() * 2
+        if hosts > 8 and rng.random() < 0.4:
+            gib = rng.choice((36, 40, 65, 70)) + rng.random() * 2
+        alternatives = [need(1, gib, rng.choice((2, 4, 8)))]
+        alternatives += [need(cards, gib / cards + 1.5, 4) for cards in (2, 4, 8) if gib / cards >= 8]
+        keys: dict[str, object] = {"exclusive_gpus": rng.random() < 0.3}
+        if rng.random() < 0.3:
+            alternatives.append(need(0, 0, 4 + gib, gib))
+        if hosts > 8 and rng.random() < 0.1:
+            alternatives = [need(8, 60, 32), need(8, 30, 200, 100)]
+        if rng.random() < 0.1:
+            keys["host_selector"] = (("rack", f"r{rng.randrange(racks)}"),)
+        models.append(model(f"m{index:05d}", *alternatives, **keys))
+    return cluster(fleet, models)

@@ -19,8 +19,8 @@ SHARES = {"all": "all of the host's", "half": "half of the host's", "metal": "2/
 HEAD = """# The GPU table
 
 Write a card in `hosts.*.gpus[].model` as its vendor's tool prints it (`nvidia-smi -L`, `rocm-smi --showproductname`).
-Case, spaces, punctuation and the words `NVIDIA`, `GeForce`, `AMD`, `Radeon` may be left out as long as one card remains:
-`rtx 4090` and `NVIDIA-GeForce-RTX-4090` are the same card, `RTX 4000` is three and therefore refused.
+Case, spaces, punctuation and the words `NVIDIA`, `GeForce`, `AMD`, `Radeon` may be left out as long as one card
+remains: `rtx 4090` and `NVIDIA-GeForce-RTX-4090` are the same card, `RTX 4000` is three and therefore refused.
 
 **Memory** is what a program can get on the card at most, not the size on the box: vLLM takes its share of what
 `cudaMemGetInfo` calls total, and that is 2-9 % less. Each figure says where it is from:
@@ -28,7 +28,7 @@ Case, spaces, punctuation and the words `NVIDIA`, `GeForce`, `AMD`, `Radeon` may
 - *measured*: read from the CUDA runtime on such a card for this table.
 - *published*: read on such a card by somebody who published it (the link). Where only the vendor tool's total is
   published, the runtime's figure is that total less 384 MiB and 1 % (NVIDIA), nothing (AMD), 6 % (Ascend).
-- *nominal*: the size on the box, less 384 MiB and 2 % (NVIDIA; after 1/16 for cards whose inline ECC is on as delivered),
+- *nominal*: the size on the box, less 384 MiB and 2 % (NVIDIA; after 1/16 where inline ECC is on as delivered),
   2 % (AMD), 6 % (Ascend), 7 % (Intel, Moore Threads). Capacity is always rounded down.
 
 ECC that you switched on yourself on a workstation card with GDDR memory (RTX A6000, RTX 6000 Ada …) takes another 1/16:

@@ -1,4 +1,4 @@
-"""The pre-commit hook `gslc-check`: does the cluster file compile? (Whether build/ is current, another hook says.)"""
+"""The pre-commit hook `gslc-check`: says whether the cluster file compiles; whether build/ is current, says another."""
 
 from __future__ import annotations
 

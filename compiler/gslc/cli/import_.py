@@ -9,26 +9,22 @@ from typing import cast
 import click
 
 from gslc.cli.session import DONE, OUTSIDE_FAILED, Format, Session
+from gslc.frontend.importers.kinds import KINDS
 from gslc.ir.diagnostic import Diagnostic, Place, has_errors
 from gslc.ir.inputs import Arch, Os
 
-KINDS = (
-    "nvidia-smi",
-    "rocm-smi",
-    "amd-smi",
-    "gpustack-runtime",
-    "kubernetes",
-    "nomad",
-    "ansible",
-    "gpustack-workers",
-    "gpustack-models",
-    "compose",
-    "llama-swap",
-)
+
+class ImportCommand(click.Command):
+    """The command, with its kinds listed in the help."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The kinds, each with the command whose output it is."""
+        with formatter.section("Kinds, and what their files hold"):
+            formatter.write_dl(list(KINDS.items()))
 
 
-@click.command("import")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.command("import", cls=ImportCommand)
+@click.argument("kind", type=click.Choice(list(KINDS)), metavar="KIND")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Name of the host; once for each host, in order.")
 @click.option("--address", "addresses", multiple=True, metavar="ADDRESS", help="Address of the host; as --host.")
@@ -41,7 +37,9 @@ KINDS = (
 @click.option("--arch", type=click.Choice(("amd64", "arm64")), help="Processor of the hosts (default amd64).")
 @click.option("--uuids", is_flag=True, help="Write one line a GPU with its UUID, instead of counting equal ones.")
 @click.option("--into", metavar="CLUSTER", help="Add to this file, keeping its text, instead of printing a new one.")
-@click.option("--format", "format_", type=click.Choice(("text", "json", "github", "sarif")), default="text")
+@click.option(
+    "--format", "format_", type=click.Choice(("text", "json")), default="text", help="How to print the result."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
 def command(  # click hands over one argument an option
     kind: str,
@@ -87,7 +85,8 @@ def command(  # click hands over one argument an option
     if imported.value is None:
         session.finish(DONE)
     if into is None:
-        session.finish(DONE, text=imported.value.text())
+        text = imported.value.text()
+        session.finish(DONE, text=text, extra={"imported": text})
     from gslc.frontend.importers.merge import merge_into
 
     existing = read_text(session, into)
@@ -98,7 +97,8 @@ def command(  # click hands over one argument an option
         session.finish(DONE)
     if merged.value.text != existing:
         write_text(session, into, merged.value.text)
-    session.finish(DONE, text="\n".join(merged.value.changes) or f"{into}: nothing to change")
+    changes = list(merged.value.changes)
+    session.finish(DONE, text="\n".join(changes) or f"{into}: nothing to change", extra={"changes": changes})
 
 
 def size_of(text: str) -> int:

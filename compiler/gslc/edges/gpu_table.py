@@ -28,7 +28,7 @@ Unified: TypeAlias = Literal["all", "half", "metal"]
 # (fixed MiB, thousandths of the total) that a program does not get, by vendor. Each bounds every reading we know:
 #  nvidia, of the reported total: T4 450 of 15360 MiB, RTX 4090 485 of 24564, A100-80 869 of 81920, H200 615 of 143771.
 #  nvidia, of the board size: the tool itself prints up to 1.1 % less (RTX PRO 6000: 97887 of 98304 MiB).
-#  amd: hipMemGetInfo's total is what rocm-smi prints, which is the board size less 16 MiB (MI300X: 196592 of 196608).
+#  amd: hipMemGetInfo's total is what rocm-smi prints: 196592 of 196608 MiB on a MI300X, 8144 of 8192 on an RX 9060 XT.
 #  ascend: 60.97 GiB of 64 on a 910B. intel: 15473 of 16384 MiB on an Arc A770.
 REPORTED_LOSS: Mapping[str, tuple[int, int]] = {
     "nvidia": (384, 10),

@@ -115,3 +115,16 @@ def test_json_reports_diagnostics_in_the_envelope(tmp_path: Path) -> None:
     done = gslc("import", "nvidia-smi", "empty", "--format", "json", cwd=tmp_path)
     assert done.returncode == 1
     assert json.loads(done.stdout)["diagnostics"][0]["code"] == "GS180"
+
+
+def test_json_holds_the_result(tmp_path: Path) -> None:
+    file = str(SAMPLES / "nvidia-smi-535-l40s.xml")
+    done = gslc("import", "nvidia-smi", file, "--format", "json", cwd=tmp_path)
+    plain = gslc("import", "nvidia-smi", file, cwd=tmp_path)
+    assert json.loads(done.stdout)["imported"] == plain.stdout
+
+
+def test_the_help_names_the_command_behind_each_kind(tmp_path: Path) -> None:
+    done = gslc("import", "--help", cwd=tmp_path)
+    assert "nvidia-smi -q -x" in done.stdout
+    assert "kubectl get nodes -o json" in done.stdout

@@ -10,6 +10,7 @@ from typing import TypeVar
 from gslc.frontend.importers.cards import imported_cards
 from gslc.frontend.importers.emit import document
 from gslc.frontend.importers.hosts import say_no_memory
+from gslc.frontend.importers.kinds import CARD_KINDS, KINDS, MODEL_KINDS
 from gslc.frontend.importers.names import free_name
 from gslc.frontend.importers.records import CardTable, Findings, ImportedHost, ImportedModel, ProbedCard, Refused
 from gslc.frontend.importers.trial import accepted_host, accepted_model
@@ -17,23 +18,6 @@ from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Arch, Os
 
 T = TypeVar("T")
-
-# kind -> the command whose output it is. The first four know cards only; the next four whole machines; the rest models.
-KINDS = {
-    "nvidia-smi": "nvidia-smi -q -x",
-    "rocm-smi": "rocm-smi --showproductname --showmeminfo vram --showuniqueid --json",
-    "amd-smi": "amd-smi static --asic --vram --json",
-    "gpustack-runtime": "gpustack-runtime detect --format json",
-    "kubernetes": "kubectl get nodes -o json",
-    "nomad": "curl $NOMAD_ADDR/v1/node/ID (one node, or a JSON list of them)",
-    "ansible": "ansible-inventory --list (with cached facts)",
-    "gpustack-workers": "curl $GPUSTACK/v1/workers (or /v2/workers)",
-    "gpustack-models": "curl $GPUSTACK/v1/models (or /v2/models)",
-    "compose": "compose.yaml with vLLM or llama.cpp services",
-    "llama-swap": "llama-swap's config.yaml",
-}
-CARD_KINDS = ("nvidia-smi", "rocm-smi", "amd-smi", "gpustack-runtime")
-MODEL_KINDS = ("gpustack-models", "compose", "llama-swap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +79,7 @@ def import_files(
                 code="GS183",
                 message=f"no {'model' if kind in MODEL_KINDS else 'host'} is left to import",
                 place=Place(file=files[0][0] if files else "-"),
-                help=f"expected: {KINDS[kind]}",
+                help=f"this kind reads {KINDS[kind]}",
             )
         )
     if has_errors(diagnostics):

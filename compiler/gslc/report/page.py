@@ -38,7 +38,7 @@ def report_page(
         "unplaced": _unplaced(document),
         "changes": "" if diff is None else changes_section(diff),
         "switch": "" if before is None else _SWITCH,
-        "fleet": _fleet(hosts, before),
+        "fleet": _fleet(hosts, before, diff),
         "model_options": _options(sorted({one.model for one in document.instances})),
         "label_options": _options(sorted({f"{key}={value}" for host in hosts for key, value in host.labels})),
         "host_count": count(len(hosts), "host"),
@@ -59,9 +59,14 @@ _SWITCH = (
 )
 
 
-def _fleet(hosts: tuple[HostView, ...], before: PlanDocument | None) -> str:
-    after = f'<div class="hosts after">\n{host_cards(hosts)}\n</div>'
-    return after if before is None else f'{after}\n<div class="hosts before">\n{host_cards(fleet(before))}\n</div>'
+def _fleet(hosts: tuple[HostView, ...], before: PlanDocument | None, diff: PlanDiff | None) -> str:
+    changes = {} if diff is None else {one.name: one.change for model in diff.models for one in model.instances}
+    after = f'<div class="hosts after">\n{host_cards(hosts, changes)}\n</div>'
+    return (
+        after
+        if before is None
+        else f'{after}\n<div class="hosts before">\n{host_cards(fleet(before), changes)}\n</div>'
+    )
 
 
 def _figures(document: PlanDocument, hosts: tuple[HostView, ...]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from html import escape
 
+from gslc.report.diff_model import Change
+from gslc.report.diff_text import SIGNS
 from gslc.report.page_model import PART_WORDS, Device, HostView, Part, Resident, part_sums, short_name
 from gslc.report.words import count, printable, size
 
@@ -28,9 +30,9 @@ def text(value: str) -> str:
     return escape(printable(value), quote=True)
 
 
-def host_cards(hosts: Iterable[HostView]) -> str:
-    """One card a host."""
-    return "\n".join(_card(host) for host in hosts)
+def host_cards(hosts: Iterable[HostView], changes: Mapping[str, Change]) -> str:
+    """One card a host. `changes` says of which instances something changed, so that they are marked."""
+    return "\n".join(_card(host, changes) for host in hosts)
 
 
 def legend(hosts: tuple[HostView, ...]) -> str:
@@ -51,7 +53,7 @@ def legend(hosts: tuple[HostView, ...]) -> str:
     return f'{bar}{"".join(shapes)}</svg><ul class="legend">{"".join(entries)}</ul>'
 
 
-def _card(host: HostView) -> str:
+def _card(host: HostView, changes: Mapping[str, Change]) -> str:
     name = text(host.name)
     labels = [f"{key}={value}" for key, value in host.labels]
     chips = "".join(f"<li>{text(chip)}</li>" for chip in ([host.platform] if host.platform else []) + labels)
@@ -59,10 +61,10 @@ def _card(host: HostView) -> str:
     capacity = sum(device.capacity_bytes or device.used_bytes for device in host.gpus)
     figure = f"{size(used)} of {size(capacity)}" if host.gpus else "no GPU"
     data = "\t".join(printable(label) for label in labels)
-    rows = [f'<div class="gpus">{"".join(_device(device) for device in host.gpus)}</div>'] if host.gpus else []
+    rows = [f'<div class="gpus">{"".join(_device(device, changes) for device in host.gpus)}</div>'] if host.gpus else []
     if host.ram is not None:
         on_gpus = {resident.instance for device in host.gpus for resident in device.residents}
-        rows.append(_device(host.ram, thin=True, named_above=on_gpus))
+        rows.append(_device(host.ram, changes, thin=True, named_above=on_gpus))
     return (
         f'<article class="host{" wide" if len(host.gpus) > _TALL else ""}" data-host="{name}" '
         f'data-labels="{escape(data)}" data-models="{text(" ".join(host.models))}"><header><h3>{name}</h3>'
@@ -71,7 +73,9 @@ def _card(host: HostView) -> str:
     )
 
 
-def _device(device: Device, *, thin: bool = False, named_above: Container[str] = ()) -> str:
+def _device(
+    device: Device, changes: Mapping[str, Change], *, thin: bool = False, named_above: Container[str] = ()
+) -> str:
     """A row: what it is, its bar, how full it is, and a button for each instance that no row above has named."""
     whole = device.whole_bytes
     shapes: list[str] = []
@@ -95,7 +99,8 @@ def _device(device: Device, *, thin: bool = False, named_above: Container[str] =
         figure = figure.removesuffix(" GiB") if of.endswith(" GiB") else figure
     name = text(short_name(device.name)) if device.name else ""
     title = f' title="{text(device.name)}"' if device.name else ""
-    people = "".join(_button(resident) for resident in device.residents if resident.instance not in named_above)
+    named = [resident for resident in device.residents if resident.instance not in named_above]
+    people = "".join(_button(resident, changes.get(resident.instance)) for resident in named)
     who = f'<ul class="who">{people}</ul>' if people else ""
     if not device.residents and not thin:
         who = '<p class="who">free</p>'
@@ -107,10 +112,11 @@ def _device(device: Device, *, thin: bool = False, named_above: Container[str] =
     )
 
 
-def _button(resident: Resident) -> str:
+def _button(resident: Resident, change: Change | None) -> str:
     name = text(resident.instance)
+    mark = "" if change is None else f'<b class="mark {change}" title="{change}">{SIGNS[change]}</b>'
     role = f" <i>{text(resident.role)}</i>" if resident.role else ""
-    return f'<li><button type="button" data-i="{name}">{name}{role}</button>{size(resident.memory.total)}</li>'
+    return f'<li>{mark}<button type="button" data-i="{name}">{name}{role}</button>{size(resident.memory.total)}</li>'
 
 
 def _spoken(device: Device) -> str:

@@ -117,6 +117,14 @@ def test_before_and_after_are_both_drawn_and_the_change_is_told() -> None:
     assert ["context", "8192", "16384"] in details(text)["chat-0"]["changes"]  # type: ignore[operator]
 
 
+def test_instances_that_changed_are_marked_where_they_lie() -> None:
+    new = plan(instance("chat", context=16384), instance("fresh", gpus=(1,)))
+    _, after, before = re.split(r'class="hosts (?:after|before)"', page(new, FLEET))
+    marks = re.compile(r'<b class="mark (\w+)" title="\w+">[-+~]</b><button type="button" data-i="([a-z0-9-]+)"')
+    assert set(marks.findall(after)) == {("changed", "chat-0"), ("added", "fresh-0")}
+    assert set(marks.findall(before)) == {("changed", "chat-0"), ("removed", "chat-1"), ("removed", "rerank-0")}
+
+
 def test_one_plan_alone_has_no_changes_and_no_switch() -> None:
     assert 'id="changes"' not in page(FLEET)
     assert "v-before" not in page(FLEET).partition("<body>")[2]

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Literal, TypeAlias, cast
 
-from gslc.ir.inputs import GpuKind, Vendor
+from gslc.ir.host_share import shared_memory_bytes
+from gslc.ir.inputs import GpuKind, HostShare, Vendor
 
 RESOURCE = "schemas/data/gpus.json"
 MIB = 1024 * 1024
 
 Mark: TypeAlias = Literal["measured", "published", "nominal"]
-Unified: TypeAlias = Literal["all", "half", "metal"]
 
 # (fixed MiB, thousandths of the total) that a program does not get, by vendor. Each bounds every reading we know:
 #  nvidia, of the reported total: T4 450 of 15360 MiB, RTX 4090 485 of 24564, A100-80 869 of 81920, H200 615 of 143771.
@@ -48,8 +48,6 @@ BOARD_LOSS: Mapping[str, tuple[int, int]] = {
 }
 # Inline ECC on GDDR keeps a sixteenth: L4 23034, A40 46068, T4 15360 MiB are 15/16 of 24, 48 and 16 GiB.
 ECC_KEEPS = (15, 16)
-# Metal's recommendedMaxWorkingSetSize: two thirds of the memory up to 36 GiB, three quarters above.
-METAL_SMALL_BYTES = 36 * 1024 * MIB
 
 ALIKE = 0.5  # the least likeness (difflib's ratio) worth suggesting
 CONTAINED_BONUS = 0.4  # the number that people remember ("A100") outweighs the words around it
@@ -73,7 +71,7 @@ class GpuCard:
     printed_as: str | None = None
     compute_capability: tuple[int, int] | None = None
     architecture: str | None = None
-    unified: Unified | None = None
+    unified: HostShare | None = None
     board_mib: int | None = None
     reported_mib: int | None = None
     runtime_mib: int | None = None
@@ -101,23 +99,13 @@ class GpuCard:
             memory_bytes=self.memory_mib * MIB,
             compute_capability=self.compute_capability,
             architecture=self.architecture,
+            host_share=self.unified,
         )
 
 
 def _less(total_mib: int, loss: tuple[int, int]) -> int:
     fixed, thousandths = loss
     return max(0, total_mib - fixed - -(-total_mib * thousandths // 1000))
-
-
-def shared_memory_bytes(share: Unified, host_memory_bytes: int) -> int:
-    """What a GPU may take of its host's memory: all (CUDA on Jetson, GB10), half (amdgpu's GTT), or Metal's limit."""
-    if share == "all":
-        return host_memory_bytes
-    if share == "half":
-        return host_memory_bytes // 2
-    if host_memory_bytes <= METAL_SMALL_BYTES:
-        return host_memory_bytes * 2 // 3
-    return host_memory_bytes * 3 // 4
 
 
 def normal_name(name: str) -> str:
@@ -140,7 +128,7 @@ def _short_names(normal: str) -> Iterable[str]:
 class GpuTable:
     """The cards by every name they go by. A name that fits two cards finds none."""
 
-    __slots__ = ("_by_name", "_by_printed", "cards")
+    __slots__ = ("_by_name", "_by_printed", "_found", "cards")
 
     def __init__(self, cards: Iterable[GpuCard]) -> None:
         self.cards: tuple[GpuCard, ...] = tuple(cards)
@@ -155,6 +143,7 @@ class GpuTable:
                     short[shorter] = card if short.get(shorter, card) is card else None
             printed.setdefault(normal_name(card.printed_as or card.name), []).append(card)
         self._by_name: dict[str, GpuCard | None] = {**short, **exact}
+        self._found: dict[str, GpuKind | None] = {}  # one record for each name asked for: a thousand hosts share it
         self._by_printed = {name: tuple(same) for name, same in printed.items()}
 
     def card(self, name: str) -> GpuCard | None:
@@ -170,17 +159,17 @@ class GpuTable:
 
     def find(self, name: str) -> GpuKind | None:
         """The card of that name; memory_bytes is 0 where it shares its host's memory (see `on_host`)."""
-        found = self.card(name)
-        return found.kind if found else None
+        if name not in self._found:
+            card = self.card(name)
+            self._found[name] = card.kind if card else None
+        return self._found[name]
 
     def on_host(self, name: str, host_memory_bytes: int) -> GpuKind | None:
         """The card of that name in a host with so much memory: `find`, with the share of a unified card filled in."""
-        found = self.card(name)
-        if found is None:
-            return None
-        if found.unified is None:
-            return found.kind
-        return replace(found.kind, memory_bytes=shared_memory_bytes(found.unified, host_memory_bytes))
+        found = self.find(name)
+        if found is None or found.host_share is None:
+            return found
+        return replace(found, memory_bytes=shared_memory_bytes(found.host_share, host_memory_bytes))
 
     def variants(self, printed_name: str) -> tuple[GpuKind, ...]:
         """The cards that the vendor's tool prints under this one name, smallest first (RTX 4060 Ti: 8 and 16 GB)."""
@@ -226,7 +215,7 @@ def _card(row: Mapping[str, object]) -> GpuCard:
         printed_as=cast("str | None", row.get("printed_as")),
         compute_capability=(int(major), int(minor)) if capability is not None else None,
         architecture=cast("str | None", row.get("architecture")),
-        unified=cast("Unified | None", row.get("unified")),
+        unified=cast("HostShare | None", row.get("unified")),
         board_mib=cast("int | None", row.get("board_mib")),
         reported_mib=cast("int | None", row.get("reported_mib")),
         runtime_mib=cast("int | None", row.get("runtime_mib")),

@@ -11,6 +11,7 @@ from gslc.frontend.fields import Fields, Scan, read_fields, read_map
 from gslc.frontend.mistake import shown
 from gslc.frontend.sizes import ScalarReader
 from gslc.frontend.source import Map, Mark, Node
+from gslc.ir.host_share import shared_memory_bytes
 from gslc.ir.inputs import Arch, EnginePin, Gpu, GpuKind, Host, Os, Vendor
 
 OS_NAMES = ("linux", "darwin", "windows")
@@ -205,7 +206,8 @@ def read_kind(entry: Fields, table: GpuTable, shared_memory: int | None) -> GpuK
         )
     stated = memory if memory is not None else kind.memory_bytes
     if shared_memory is not None:
-        stated = min(stated or shared_memory, shared_memory)
+        most = shared_memory_bytes(kind.host_share, shared_memory) if kind.host_share else shared_memory
+        stated = min(stated or most, shared_memory)
     elif not stated and "memory" not in entry.entries:
         entry.refuse("model", "GS151", f"the memory of {kind.model} is not known", "write it: memory: 24GiB")
     capability = capability or kind.compute_capability

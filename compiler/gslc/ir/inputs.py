@@ -13,6 +13,7 @@ BackendName: TypeAlias = str  # llama-box | llama.cpp | vllm | vox-box | custom,
 Os: TypeAlias = Literal["linux", "darwin", "windows"]
 Arch: TypeAlias = Literal["amd64", "arm64"]
 Vendor: TypeAlias = Literal["nvidia", "amd", "apple", "ascend", "intel", "mthreads"]
+HostShare: TypeAlias = Literal["all", "half", "metal"]  # of the host's memory, by who hands it out
 SourceKind: TypeAlias = Literal["hf", "modelscope", "ollama", "file"]
 Path: TypeAlias = tuple[str | int, ...]  # ("models", "chat", "args", 0)
 
@@ -54,6 +55,7 @@ class GpuKind:
     memory_bytes: int
     compute_capability: tuple[int, int] | None = None  # NVIDIA only
     architecture: str | None = None  # e.g. gfx942, ampere, m3; None where unknown
+    host_share: HostShare | None = None  # no memory of its own: memory_bytes is 0 until the host is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

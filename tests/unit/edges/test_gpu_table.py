@@ -15,9 +15,9 @@ from gslc.edges.gpu_table import (
     GpuTable,
     load_gpu_table,
     normal_name,
-    shared_memory_bytes,
 )
 from gslc.edges.resources import resource_text
+from gslc.ir.host_share import shared_memory_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = resource_text(RESOURCE)
@@ -150,6 +150,10 @@ def test_on_host_fills_in_the_share_and_leaves_other_cards_alone() -> None:
     assert card == TABLE.find("RTX 4090")
     assert mac.memory_bytes == 144 * GIB
     assert TABLE.on_host("no such card", GIB) is None
+
+
+def test_one_name_gives_one_record() -> None:
+    assert TABLE.find("RTX 4090") is TABLE.find("RTX 4090")
 
 
 @pytest.mark.parametrize(

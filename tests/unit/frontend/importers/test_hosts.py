@@ -129,3 +129,8 @@ JSON = st.recursive(
 def test_no_json_is_a_traceback(kind: str, value: object) -> None:
     outcome = run(kind, json.dumps(value), "a", memory=GIB * 64)
     assert outcome.value is not None or outcome.diagnostics
+
+
+def test_apple_silicon_gets_what_metal_hands_out() -> None:
+    mini = hosts_of(imported("gpustack-workers", sample("gpustack-workers.json")).text())["mini"]
+    assert mini.gpus[0].kind.memory_bytes == 48 * GIB

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from gslc.ir.diagnostic import CodeEntry, Decision, Diagnostic, Evidence, Excluded, Exhausted, Refusal
 from gslc.ir.plan import DeviceMemory, Instance, Plan
 from gslc.report.summary import place
-from gslc.report.words import count, printable, size, table
+from gslc.report.words import MIB, count, printable, size, table
 
 _WIDTH = 100
 # More refusals than this of one choice say nothing new to a reader; --format json has them all.
@@ -120,8 +120,8 @@ def _decision_block(decisions: Iterable[Decision]) -> list[str]:
             subsequent_indent="    ",
         )
         if decision.evidence:
-            facts = ", ".join(f"{name} {evidence_words(name, value)}" for name, value in decision.evidence)
-            lines += textwrap.wrap(f"from {printable(facts)}", _WIDTH, initial_indent="    ", subsequent_indent="    ")
+            facts = [(evidence_name(name), printable(evidence_words(name, value))) for name, value in decision.evidence]
+            lines += ["    from:", *table(facts, indent="      ")]
         rows = [(f"- {printable(one.what)}", printable(refusal_words(one))) for one in decision.rejected[:_REFUSALS]]
         if rows:
             lines.append("    refused:")
@@ -131,12 +131,19 @@ def _decision_block(decisions: Iterable[Decision]) -> list[str]:
     return lines
 
 
+def evidence_name(name: str) -> str:
+    """A value's name in words: its unit stands behind the value."""
+    return printable(name.removesuffix("_bytes").replace("_", " "))
+
+
 def evidence_words(name: str, value: Evidence) -> str:
     """A value that was compared, in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{size(value)} ({value:,} bytes)" if _in_bytes(name) and value >= 1 << 20 else f"{value:,}"
+        if _in_bytes(name) and value >= MIB:
+            return f"{size(value)} ({value:,} bytes)"
+        return f"{value:,} bytes" if value and name.endswith("_bytes") else f"{value:,}"
     return "none" if value is None else value
 
 

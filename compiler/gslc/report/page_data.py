@@ -11,7 +11,7 @@ from gslc.ir.diagnostic import Decision
 from gslc.ir.plan import DeviceMemory
 from gslc.report.diff_model import PlanDiff
 from gslc.report.diff_units import program
-from gslc.report.explain import evidence_words, refusal_words
+from gslc.report.explain import evidence_name, evidence_words, refusal_words
 from gslc.report.page_tables import change_rows, endpoint_url, place_words
 from gslc.report.words import count, printable, size
 
@@ -104,6 +104,8 @@ def _decision(decision: Decision) -> JsonObject:
         "chosen": printable(decision.chosen),
         "because": printable(decision.because),
         "rule": printable(decision.rule),
-        "evidence": [[printable(name), printable(evidence_words(name, value))] for name, value in decision.evidence],
+        "evidence": [
+            [evidence_name(name), printable(evidence_words(name, value))] for name, value in decision.evidence
+        ],
         "rejected": [[printable(one.what), printable(refusal_words(one))] for one in decision.rejected],
     }

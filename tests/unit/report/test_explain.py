@@ -16,7 +16,14 @@ from gslc.ir.codes import all_codes
 from gslc.ir.diagnostic import CodeEntry, Decision, Diagnostic, Exhausted, Outranked, Place
 from gslc.ir.plan import Unplaced
 from gslc.report.decisions_json import decisions_json
-from gslc.report.explain import decisions_of, explain_code, explain_model, refusal_words
+from gslc.report.explain import (
+    decisions_of,
+    evidence_name,
+    evidence_words,
+    explain_code,
+    explain_model,
+    refusal_words,
+)
 
 PLACE = Place(file="cluster.yaml", line=14, column=5)
 BACKEND = replace(DECISIONS[0], subject="chat", place=PLACE)
@@ -185,3 +192,25 @@ def test_the_decisions_of_a_model_stand_in_the_json_envelope(cluster: str) -> No
     assert {decision["topic"] for decision in envelope["decisions"]} >= {"backend", "layout"}
     assert all(decision["subject"] in ("chat", "chat-0") for decision in envelope["decisions"])
     assert [one["name"] for one in envelope["plan"]["instances"]] == ["chat-0"]
+
+
+def test_values_are_printed_with_their_unit() -> None:
+    shown = [
+        (evidence_name(name), evidence_words(name, value))
+        for name, value in (
+            ("kv_pool_bytes", 3 * GIB),
+            ("left_bytes", 5),
+            ("left_bytes", 0),
+            ("kv_blocks", 5330),
+            ("distributed", False),
+            ("card", None),
+        )
+    ]
+    assert shown == [
+        ("kv pool", "3.0 GiB (3,221,225,472 bytes)"),
+        ("left", "5 bytes"),
+        ("left", "0"),
+        ("kv blocks", "5,330"),
+        ("distributed", "no"),
+        ("card", "none"),
+    ]

@@ -33,9 +33,6 @@ def gpustack_models(found: Findings, text: str) -> None:
             found.say("GS192", f"{foreign} is left out: its source {text_of(row, 'source')!r} has no counterpart")
             continue
         replicas = integer_of(row, "replicas")
-        if replicas == 0:
-            found.say("GS191", f"{foreign} is left out: it is stopped (replicas 0)")
-            continue
         name = free_name(found, "model", foreign, taken)
         backend = _backend(found, name, row)
         words = [word for item in as_list(member(row, "backend_parameters")) for word in str(item).split(" ", 1)]
@@ -92,7 +89,7 @@ def _backend(found: Findings, name: str, row: object) -> str | None:
 
 def _extra(found: Findings, name: str, row: object, replicas: int | None) -> dict[str, Setting]:
     extra: dict[str, Setting] = {}
-    if replicas is not None and replicas > 1:
+    if replicas is not None and replicas != 1:  # 0: stopped in GPUStack, kept but not placed here
         extra["replicas"] = replicas
     if member(row, "cpu_offloading") is True:
         extra["cpu_offload"] = True

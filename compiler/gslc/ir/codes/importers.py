@@ -6,7 +6,8 @@ CODES: CodeTable = {
     "GS180": CodeEntry(
         title="not a file of this kind",
         meaning="The file can't be read as what the kind promises: broken XML, JSON or YAML, or another document.",
-        remedy="Give the file that the named command writes, whole and unchanged; `gslc import --help` lists the commands.",
+        remedy="Give the file that the named command writes, whole and unchanged; `gslc import --help` lists "
+        "the commands.",
     ),
     "GS181": CodeEntry(
         title="file too large",
@@ -15,7 +16,8 @@ CODES: CodeTable = {
     ),
     "GS182": CodeEntry(
         title="XML with declarations of its own",
-        meaning="The document declares entities or an internal DTD. nvidia-smi never writes those; they are how XML bombs are made.",
+        meaning="The document declares entities or an internal DTD. nvidia-smi never writes those; they are how "
+        "XML bombs are made.",
         remedy="Run `nvidia-smi -q -x` again and import its output unchanged.",
     ),
     "GS183": CodeEntry(
@@ -25,12 +27,14 @@ CODES: CodeTable = {
     ),
     "GS184": CodeEntry(
         title="card that the GPU table doesn't know",
-        meaning="The probe names a card that is not in the table (docs/gpus.md). It is written as `custom`, with what the probe said.",
+        meaning="The probe names a card that is not in the table (docs/gpus.md). It is written as `custom`, with "
+        "what the probe said.",
         remedy="Check the memory and compute capability that were written.",
     ),
     "GS185": CodeEntry(
         title="card with other memory than the table says",
-        meaning="The probe saw clearly less or more memory than the table has for this card: ECC switched on, a rebuilt card, a slice of one.",
+        meaning="The probe saw clearly less or more memory than the table has for this card: ECC switched on, a "
+        "rebuilt card, a slice of one.",
         remedy="Nothing, if the card really is so; it was written as `custom` with the probe's figure.",
     ),
     "GS186": CodeEntry(
@@ -45,7 +49,8 @@ CODES: CodeTable = {
     ),
     "GS188": CodeEntry(
         title="name that was changed",
-        meaning="Names in cluster.yaml are lower-case letters, digits and hyphens, at most 63. Another name was made to fit.",
+        meaning="Names in cluster.yaml are lower-case letters, digits and hyphens, at most 63. Another name was "
+        "made to fit.",
         remedy="Use the new name in `host_selector`, `gpus` and commands, or rename it.",
     ),
     "GS189": CodeEntry(
@@ -55,12 +60,14 @@ CODES: CodeTable = {
     ),
     "GS190": CodeEntry(
         title="host of an unsupported kind",
-        meaning="The operating system or processor is not one that gslc places models on (linux, darwin, windows; amd64, arm64).",
+        meaning="The operating system or processor is not one that gslc places models on (linux, darwin, "
+        "windows; amd64, arm64).",
         remedy="Leave the host out.",
     ),
     "GS191": CodeEntry(
         title="setting that was not carried over",
-        meaning="The source has a setting that has no counterpart in cluster.yaml, or whose value gslc must not take over.",
+        meaning="The source has a setting that has no counterpart in cluster.yaml, or whose value gslc must not "
+        "take over.",
         remedy="Read the note, and add what you still need by hand.",
     ),
     "GS192": CodeEntry(
@@ -70,7 +77,8 @@ CODES: CodeTable = {
     ),
     "GS193": CodeEntry(
         title="secret in plain text",
-        meaning="The source holds a token or password in clear. It was replaced by a reference; the value was not copied.",
+        meaning="The source holds a token or password in clear. It was replaced by a reference; the value was "
+        "not copied.",
         remedy="Put the value where the reference points (docs/secrets.md) and take it out of the old file.",
     ),
     "GS194": CodeEntry(

@@ -18,10 +18,12 @@ def model(kind: str, text: str, name: str, *hosts: str) -> Model:
 
 def test_gpustack_models() -> None:
     outcome = run("gpustack-models", sample("gpustack-models.json"))
-    assert codes(outcome) == ["GS188", "GS191", "GS191", "GS191"]
+    assert codes(outcome) == ["GS188", "GS191", "GS191"]
     assert outcome.value is not None
     models = models_of(outcome.value.text())
-    assert set(models) == {"coder", "mixtral", "qwen2-5-7b", "whisper"}
+    assert set(models) == {"coder", "mixtral", "old-llama", "qwen2-5-7b", "whisper"}
+    stopped = model("gpustack-models", sample("gpustack-models.json"), "old-llama")
+    assert (stopped.replicas, stopped.source and stopped.source.text) == (0, "ollama://llama3.1:8b")
     chat = model("gpustack-models", sample("gpustack-models.json"), "qwen2-5-7b")
     assert (chat.backend, chat.context, chat.replicas, chat.placement) == ("vllm", 8192, 2, "spread")
     assert (chat.host_selector, chat.env) == ((("zone", "east"),), (("VLLM_LOGGING_LEVEL", "WARNING"),))
@@ -180,7 +182,34 @@ def test_other_yaml_is_refused(kind: str, text: str) -> None:
 
 WORDS = st.lists(
     st.sampled_from(
-        ["--model", "-m", "-hf", "a/b", "/x", "-c", "8192", "0", "-np", "2", "-tp", "-ngl", "--api-key", "k", "'", '"', "$X", "${Y:-z}", "--", "=", "--max-model-len", "8k", "-ts", "1,2", "--alias", "q"]
+        [
+            "--model",
+            "-m",
+            "-hf",
+            "a/b",
+            "/x",
+            "-c",
+            "8192",
+            "0",
+            "-np",
+            "2",
+            "-tp",
+            "-ngl",
+            "--api-key",
+            "k",
+            "'",
+            '"',
+            "$X",
+            "${Y:-z}",
+            "--",
+            "=",
+            "--max-model-len",
+            "8k",
+            "-ts",
+            "1,2",
+            "--alias",
+            "q",
+        ]
     ),
     max_size=8,
 )

@@ -373,7 +373,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = fault.kind if fault is not None else None
         wanted = self.headers.get("Range", "")
         if not wanted.startswith("bytes=") or self.server_hub.ignore_range:
-            self._stream(200, content, 0, size, {})
+            self._stream(200, content, 0, size, {}, cut=kind == "truncate")
             return
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         start, end = int(first), min(int(last or size - 1), size - 1)

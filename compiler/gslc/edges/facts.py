@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -182,28 +183,48 @@ def fetch_all(
 ) -> Outcome[Mapping[str, ModelFacts]]:
     """The facts of all models by name, fetched in parallel; what succeeded is there even when other models failed.
 
-    Models of the same source and projector are fetched once. `progress` is called from several threads, one call at a
-    time for the states done and failed. Diagnostics come in the order of the models.
+    Models of the same source and projector are fetched once. `progress` is called from several threads, one at a time.
+    Diagnostics come in the order of the models.
     """
     groups = _same_sources(models)
     count = max(1, min(workers or settings.workers, len(groups)))
-    report = progress or _silent
-    done = 0
+    tally = _Tally(progress or _silent, len(models))
     outcomes: dict[str, Outcome[ModelFacts]] = {}
     pool = ThreadPoolExecutor(count, thread_name_prefix="gslc-fetch")
     try:
-        pending = {pool.submit(_fetch_first, group, settings, places, report, len(models)): group for group in groups}
+        pending = {pool.submit(_fetch_first, group, settings, places, tally): group for group in groups}
         for future in as_completed(pending):
             group = pending[future]
-            done += len(group)
             _keep(outcomes, group, future, places)
-            state: Literal["done", "failed"] = "done" if outcomes[group[0].name].value is not None else "failed"
-            report(FetchProgress(model=group[0].name, state=state, step="", done=done, total=len(models)))
+            tally.finish(group, failed=outcomes[group[0].name].value is None)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     facts = {model.name: value for model in models if (value := outcomes[model.name].value) is not None}
     diagnostics = tuple(diagnostic for model in models for diagnostic in outcomes[model.name].diagnostics)
     return Outcome(value=facts, diagnostics=diagnostics)
+
+
+class _Tally:
+    """How many models are finished; hands moments to the caller one at a time."""
+
+    def __init__(self, report: Progress, total: int) -> None:
+        self._report = report
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def step(self, model: Model, text: str) -> None:
+        """A model has come to its next step."""
+        self._tell(model, "working", text)
+
+    def finish(self, group: Sequence[Model], *, failed: bool) -> None:
+        """All models of one source are finished."""
+        self._done += len(group)
+        self._tell(group[0], "failed" if failed else "done", "")
+
+    def _tell(self, model: Model, state: Literal["working", "done", "failed"], step: str) -> None:
+        with self._lock:
+            self._report(FetchProgress(model=model.name, state=state, step=step, done=self._done, total=self._total))
 
 
 def _same_sources(models: Sequence[Model]) -> list[list[Model]]:
@@ -220,14 +241,10 @@ def _place_of(model: Model, places: Places | None) -> Place:
 
 
 def _fetch_first(
-    group: list[Model], settings: HubSettings, places: Places | None, report: Progress, total: int
+    group: list[Model], settings: HubSettings, places: Places | None, tally: _Tally
 ) -> Outcome[ModelFacts]:
     model = group[0]
-
-    def step(text: str) -> None:
-        report(FetchProgress(model=model.name, state="working", step=text, done=0, total=total))
-
-    return _fetch(model, settings, _place_of(model, places), step)
+    return _fetch(model, settings, _place_of(model, places), lambda text: tally.step(model, text))
 
 
 def _keep(

@@ -100,10 +100,17 @@ class Http:
             raise StatusError(answer)
         return parse_json(answer)
 
+    def read_whole(self, url: str, size_bytes: int) -> Answer:
+        """All bytes of a small file, asked for without Range, which not every server offers for small files."""
+        answer = self.get(url, limit_bytes=SMALL_FILE_MAX)
+        if answer.status != http.HTTPStatus.OK:
+            raise StatusError(answer)
+        if len(answer.body) != size_bytes:
+            raise _bad(answer.url, f"{len(answer.body)} bytes for a file of {size_bytes}")
+        return answer
+
     def read_range(self, url: str, offset: int, length: int) -> Answer:
         """The bytes of a range. A server that ignores Range is refused unless the whole file is small."""
-        if length <= 0:
-            return Answer(status=206, headers={}, body=b"", url=url)
         wanted = f"bytes={offset}-{offset + length - 1}"
         limit = max(length, SMALL_FILE_MAX)
         answer = self.get(url, limit_bytes=limit, headers={"Range": wanted})
@@ -185,7 +192,7 @@ class Http:
 
     def _check_whole(self, url: str, headers: Mapping[str, str]) -> None:
         declared = headers.get("content-length", "")
-        if not declared.isdecimal() or int(declared) > SMALL_FILE_MAX:
+        if declared.isdecimal() and int(declared) > SMALL_FILE_MAX:
             message = f"{host_of(url)} ignores Range: it answers with the whole file instead of a piece"
             raise HubError(
                 "GS804",
@@ -238,15 +245,22 @@ class RemoteReader:
     def read(self, offset: int, length: int) -> bytes:
         """The bytes from `offset` on, at most `length` of them; HubError or StatusError when the hub fails."""
         length = min(length, self.size_bytes - offset)
+        if length <= 0:
+            return b""
         try:
-            answer = self._http.read_range(self._url, offset, length)
+            answer = self._read(offset, length)
         except StatusError:
             if self._url == self._origin:
                 raise
             self._url = self._origin  # a signed address that has run out
-            answer = self._http.read_range(self._url, offset, length)
+            answer = self._read(offset, length)
         self._url = answer.url
         return answer.body
+
+    def _read(self, offset: int, length: int) -> Answer:
+        if length == self.size_bytes <= SMALL_FILE_MAX:
+            return self._http.read_whole(self._url, length)
+        return self._http.read_range(self._url, offset, length)
 
 
 # ------------------------------------------------------------------ helpers
@@ -260,6 +274,13 @@ def endpoint_of(text: str, setting: str) -> str:
         message = f"{setting} is no address of a hub: it must be http(s)://host[/path], without a user name"
         raise HubError("GS806", message, f"set {setting} to the address of the hub, or unset it")
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def checked_token(token: str | None, setting: str) -> str | None:
+    """The token, when it can be a header; HubError without the token in it otherwise."""
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise HubError("GS806", f"{setting} holds characters that no token has", f"set {setting} again, or unset it")
+    return token
 
 
 def parse_json(answer: Answer) -> object:

@@ -17,7 +17,17 @@ from urllib.parse import quote
 
 from gslc.documents.canonical import is_safe_path
 from gslc.edges.hub import HubError, HubFile, HubSettings, Listing
-from gslc.edges.hub_http import RETRIED, TOO_MANY, Answer, Http, RemoteReader, StatusError, endpoint_of, host_of
+from gslc.edges.hub_http import (
+    RETRIED,
+    TOO_MANY,
+    Answer,
+    Http,
+    RemoteReader,
+    StatusError,
+    checked_token,
+    endpoint_of,
+    host_of,
+)
 from gslc.ir.inputs import Source
 
 if TYPE_CHECKING:
@@ -74,7 +84,7 @@ def open_huggingface(source: Source, settings: HubSettings) -> HuggingFaceListin
         message = f"{source.text} is not in the lock, and HF_HUB_OFFLINE forbids to ask Hugging Face"
         raise HubError("GS250", message, "unset HF_HUB_OFFLINE for this run of `gslc lock`")
     endpoint = endpoint_of(settings.variable("HF_ENDPOINT") or DEFAULT_ENDPOINT, "HF_ENDPOINT")
-    token = find_token(settings)
+    token = checked_token(find_token(settings), "HF_TOKEN")
     secret = {"Authorization": f"Bearer {token}"} if token else {}
     information = _model_info(source, settings, endpoint, token)
     listing = Listing(source=source.text, revision=_commit(source, information), files=_files(source, information))

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from gslc.documents.canonical import is_safe_path
 from gslc.edges.hub import HubError, HubFile, HubSettings, Listing
-from gslc.edges.hub_http import Answer, Http, RemoteReader, StatusError, endpoint_of, host_of
+from gslc.edges.hub_http import Answer, Http, RemoteReader, StatusError, checked_token, endpoint_of, host_of
 from gslc.ir.inputs import Source
 
 DEFAULT_DOMAIN = "www.modelscope.cn"
@@ -64,7 +64,7 @@ class ModelScopeReader:
 def open_modelscope(source: Source, settings: HubSettings) -> ModelScopeListing:
     """The repository at the commit that its revision means now; HubError when it can't be had."""
     endpoint = endpoint_of(settings.variable("MODELSCOPE_DOMAIN") or DEFAULT_DOMAIN, "MODELSCOPE_DOMAIN")
-    token = settings.variable("MODELSCOPE_API_TOKEN")
+    token = checked_token(settings.variable("MODELSCOPE_API_TOKEN"), "MODELSCOPE_API_TOKEN")
     secret = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"} if token else {}
     client = Http(settings, endpoint, secret)
     base = f"{endpoint}/api/v1/models/{quote(source.repository)}"

@@ -26,7 +26,7 @@ CONTENT = {"hf": "/resolve/", "modelscope": "/repo?", "ollama": "/blobs/"}
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     with HubServer() as server:
-        file = llama_gguf(tokens=100_000)
+        file = llama_gguf(blocks=20, tokens=100_000)
         server.add("hf", "o/m", {"m.gguf": file})
         server.add("modelscope", "o/m", {"m.gguf": file})
         server.add_ollama("m", "7b", file)
@@ -233,3 +233,21 @@ def test_a_signed_address_that_ran_out_is_fetched_anew(hub: HubServer) -> None:
     lost = RemoteReader(Http(hub.settings(), hub.url), f"{hub.url}/o/gone/resolve/main/m.gguf", "m.gguf", file.size)
     with pytest.raises(StatusError):
         lost.read(0, 4)
+
+
+@pytest.mark.parametrize("token", ["hf_a\nX-Evil: 1", "hf_ä", "hf_a b"])
+def test_a_token_that_cannot_be_one_is_refused_without_being_shown(hub: HubServer, token: str) -> None:
+    for text, variable in (("hf://o/m", "HF_TOKEN"), ("modelscope://o/m", "MODELSCOPE_API_TOKEN")):
+        _, diagnostic = fetched(hub, text, hub.settings(**{variable: token}))
+        assert diagnostic is not None
+        assert diagnostic.code == "GS806"
+        assert variable in diagnostic.message
+        assert token not in diagnostic.message
+    assert hub.requests == []
+
+
+def test_a_small_file_of_another_size_than_listed_is_refused(hub: HubServer) -> None:
+    reader = RemoteReader(Http(hub.settings(), hub.url), f"{hub.url}/api/models/o/m", "config.json", 7)
+    with pytest.raises(HubError, match="for a file of 7"):
+        reader.read(0, 7)
+    assert reader.read(7, 5) == b""

@@ -94,12 +94,15 @@ def judge(fleet: Cluster, seconds: float = SECONDS) -> Verdict:
             solver_model.Minimize(goal)
         status = solver.Solve(solver_model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            raise ValueError("the judge found no placement in its time")
+            raise ValueError(f"the judge found no placement in its time: {solver.StatusName(status)}")
         value = round(solver.ObjectiveValue())
         results.append(value)
         proved.append(status == cp_model.OPTIMAL)
         solver_model.Add(goal >= value if more_is_better else goal <= value)
         solver_model.ClearHints()
+        for index in range(len(solver_model.Proto().variables)):
+            variable = solver_model.GetBoolVarFromProtoIndex(index)
+            solver_model.AddHint(variable, solver.Value(variable))
     return Verdict(results[0], results[1] * MIB, results[2], (proved[0], proved[1], proved[2]))
 
 

@@ -23,7 +23,11 @@ RESTART_INSERTIONS = 6000  # replicas placed by all of them together
 CHAINS = 3  # ejection chains from the best starts
 CHAIN_TURNS = 150  # turns of each
 LARGE = 64  # hosts above which only the first start is made where it places all: its result is good, and time counts
-REPAIRS = 60  # ruins and repairs
+REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place, or which is small
+REPAIRS_OF_FULL = 600  # of one that is too full for its replicas; there every repair still gains something
+REPAIR_WORK = 100_000  # repairs x replicas, at most
+SMALL = 48  # replicas up to which a fleet that is not too full is left to chains rather than to repairs
+LARGE_INSERTIONS = 2000  # as RESTART_INSERTIONS, for large fleets
 RUIN = 8  # replicas taken out for one, at most
 NOISE = (0, 30, 60, 100)  # percent by which an order is disturbed
 
@@ -84,9 +88,8 @@ class Search:
                 self.state.restore(base)
                 self.greedy(todo, order, style)
         if not self.good():
-            self.restarts(todo, base)
-        if not large:
-            self.repair()
+            self.restarts(todo, base, LARGE_INSERTIONS if large else RESTART_INSERTIONS, 1 if large else CHAINS)
+        self.repair(self.repairs_to_make(large=large))
         self.state.restore(self.best[1])
         self.settle()
 
@@ -152,11 +155,36 @@ class Search:
         if cost < self.best[0]:
             self.best = (cost, self.state.snapshot())
 
-    def restarts(self, todo: list[Replica], base: list[Position | None]) -> None:
+    def repairs_to_make(self, *, large: bool) -> int:
+        """How many repairs are worth their time."""
+        count = sum(1 for replica in self.problem.replicas if replica.id not in self.fixed)
+        if self.good():
+            return 0 if large else REPAIRS
+        if count <= SMALL and not self.too_full():
+            return REPAIRS
+        return min(REPAIRS_OF_FULL, REPAIR_WORK // count)
+
+    def too_full(self) -> bool:
+        """True when the GPUs of the fleet are too small for all replicas together, so that no search can place them."""
+        needed = 0
+        for replica in self.problem.replicas:
+            task = replica.task
+            options = [option for zone in task.zones for option in zone.options] + [option for option, _ in task.wide]
+            needed += min(
+                (
+                    sum(sum(part.needs) for part in option.parts)
+                    for option in options
+                    if option.offload <= task.least_offload
+                ),
+                default=0,
+            )
+        return needed > sum(sum(row) for row in self.problem.gpu_capacity)
+
+    def restarts(self, todo: list[Replica], base: list[Position | None], insertions: int, chains: int) -> None:
         """Noisy starts without offload, each completed in any way; then ejection chains from the best of them."""
         starts: list[tuple[int, int, list[Position | None]]] = []
         weights = shares(self.problem)
-        count = max(2, min(RESTARTS, RESTART_INSERTIONS // len(todo)))
+        count = max(1, min(RESTARTS, insertions // len(todo)))
         for number in range(count):
             self.state.restore(base)
             noise = NOISE[number // 2 % len(NOISE)]
@@ -175,7 +203,7 @@ class Search:
             if self.good():
                 return
         starts.sort(key=lambda start: start[:2])
-        for number in range(min(CHAINS, count)):
+        for number in range(min(chains, count)):
             self.state.restore(starts[number][2])
             self.chain(number + 1, clean=True)
             if self.good():
@@ -206,19 +234,20 @@ class Search:
 
     # -------------------------------------------------------- ruin and repair
 
-    def repair(self) -> None:
+    def repair(self, count: int) -> None:
         """Take a few neighbours out and put them back in another order, as long as that does not make the fleet worse."""
         movable = [replica for replica in self.problem.replicas if replica.id not in self.fixed]
         if len(movable) < 2:
             return
         self.state.restore(self.best[1])
-        for _ in range(REPAIRS):
+        for _ in range(count):
             out = self._ruin(movable)
             if not out:
                 continue
             self.dice.shuffle(out)
-            if self.dice.below(2):
-                out.sort(key=scarce_first)
+            way = self.dice.below(3)
+            if way:
+                out.sort(key=scarce_first if way == 1 else smallest_first)
             for replica in out:
                 position = self._home(replica) or self.fitter.best(self.state, replica)
                 if position is not None:
@@ -242,6 +271,12 @@ class Search:
         for host in hosts:
             company = [number for number in self.state.on_host[host] if number not in self.fixed and number != seed.id]
             out.extend(self.problem.replicas[number] for number in self.dice.sample(company, RUIN // 2))
+        missing = [
+            replica
+            for replica in movable
+            if self.state.positions[replica.id] is None and replica.id not in self.hopeless
+        ]
+        out.extend(self.dice.sample(missing, RUIN // 2))
         unique = list({replica.id: replica for replica in out}.values())
         for replica in unique:
             if self.state.positions[replica.id] is not None:

@@ -21,6 +21,7 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 _TIMEOUT_SECONDS = 120
+_VERIFY = ("rev-parse", "--verify", "--quiet", "--end-of-options")
 _REGULAR_FILES = ("100644", "100755", "100664")
 
 
@@ -44,23 +45,32 @@ def find_object(spec: str, folder: Path) -> Outcome[GitObject]:
         return _refused(
             "GS855", spec, f"git can't be used here: {error}", "run gslc inside the repository, or give folders"
         )
-    revision, _, path = spec.partition(":")
     try:
+        # git takes the whole of it apart: a revision may hold colons itself (main@{2026-01-31 12:00:00}:build).
         # A leading dash would be an option; --end-of-options is understood since git 2.24.
-        _git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{tree}}"], folder)
-    except GitFailed:
-        message = f'git knows no revision "{revision}" here'
-        return _refused("GS854", spec, message, "check the name; in CI fetch the history (fetch-depth: 0)")
-    try:
-        found = _git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}:{path}"], folder)
+        found = _git([*_VERIFY, spec], folder)
         object_id = found.decode("ascii").strip()
         kind = _git(["cat-file", "-t", object_id], folder).decode("ascii").strip()
     except GitFailed:
-        message = f'revision "{revision}" has no "{path}"'
-        return _refused("GS854", spec, message, f"list what it has with: git ls-tree -r --name-only {revision}")
+        return _not_found(spec, folder)
     if kind == "tree":
         return Outcome(value=GitObject(kind="tree", id=object_id))
     return Outcome(value=GitObject(kind="blob", id=object_id))
+
+
+def _not_found(spec: str, folder: Path) -> Outcome[GitObject]:
+    """Which half of the name git does not know."""
+    revision, _, path = spec.rpartition(":")
+    if not revision:
+        message = f'the index holds no file "{path}", and of the index only single files can be read'
+        return _refused("GS854", spec, message, "give a revision (HEAD:build), or the staged plan (:build/plan.json)")
+    try:
+        _git([*_VERIFY, f"{revision}^{{tree}}"], folder)
+    except GitFailed:
+        message = f'git knows no revision "{revision}" here'
+        return _refused("GS854", spec, message, "check the name; in CI fetch the history (fetch-depth: 0)")
+    message = f'revision "{revision}" has no "{path}"'
+    return _refused("GS854", spec, message, f"list what it has with: git ls-tree -r --name-only {revision}")
 
 
 def list_tree(tree: str, folder: Path) -> dict[str, str]:

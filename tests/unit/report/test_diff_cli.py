@@ -106,6 +106,13 @@ def test_markdown_goes_to_stdout(repository: Path) -> None:
     assert err == ""
 
 
+def test_a_revision_may_hold_colons_and_the_staged_plan_is_read(repository: Path) -> None:
+    assert repository
+    assert run("HEAD^{/one}:build", "build", "--exit-code")[0] == 3
+    assert run("main@{2099-01-31 12:00:00}:build", "build", "--exit-code")[0] == 0
+    assert run("HEAD~1:build/plan.json", ":build/plan.json", "--exit-code")[0] == 3
+
+
 def test_a_subfolder_counts_from_the_top_as_git_does(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository / "build")
     assert run("HEAD~1:build", ".", "--exit-code")[0] == 3
@@ -122,7 +129,8 @@ def test_a_subfolder_counts_from_the_top_as_git_does(repository: Path, monkeypat
         ("HEAD:", "GS853", "holds no plan.json"),
         ("--upload-pack=touch x:build", "GS854", "no revision"),
         ("--help:build", "GS854", "no revision"),
-        (":build", "GS854", "no revision"),
+        (":build", "GS854", "of the index only single files"),
+        ("HEAD~9@{2026-01-31 12:00}:build", "GS854", "no revision"),
         ("HEAD:../outside", "GS854", "has no"),
         ("HEAD:build/MANIFEST.json", "GS851", "not a gslc plan"),
         (f"HEAD:build/{UNIT}", "GS850", "not JSON"),

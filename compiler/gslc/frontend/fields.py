@@ -197,7 +197,9 @@ def read_fields(scan: Scan, node: Node, mark: Mark, owner: str, known: frozenset
         for key, (_, _, key_mark) in entries.items():
             if key not in known:
                 refuse_key(scan, key_mark, key, owner, known)
-    return Fields(scan, owner, entries, mark, known=known)
+    # What is no map was refused for that: its keys do not count as missing besides.
+    hidden = frozenset() if isinstance(node, Map) else known
+    return Fields(scan, owner, entries, mark, hidden=hidden, known=known)
 
 
 def refuse_key(scan: Scan, mark: Mark, key: str, owner: str, known: frozenset[str]) -> None:

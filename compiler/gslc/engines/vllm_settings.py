@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
+from math import ceil
 
 from gslc.engines.vllm_flags import Argument, ArgumentProblem
 
@@ -80,7 +81,7 @@ def thousandths(text: str) -> int | None:
         return None
     if not value.is_finite() or not 0 < value <= 1:
         return None
-    return int(-(-value * THOUSANDTHS // 1))
+    return ceil(value * THOUSANDTHS)
 
 
 def read_settings(arguments: tuple[Argument, ...]) -> ReadSettings:

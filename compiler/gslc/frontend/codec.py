@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gslc.frontend import names, sizes
-from gslc.frontend.fields import Fields, Problems, Scan, read_fields
+from gslc.frontend.fields import EnoughProblems, Fields, Problems, Scan, read_fields
 from gslc.frontend.hosts import GpuTable, HostDefaults, read_engines, read_host
 from gslc.frontend.models import MODEL_KEYS, check_model, read_defaults, read_model
 from gslc.frontend.places import DocumentPlaces
@@ -48,16 +48,27 @@ def read_cluster(
     problems = Problems()
     words = Words(targets=targets, backends=backends)
     scans = tuple(Scan(document, problems) for document in documents)
+    try:
+        cluster = read_parts(scans, words, gpu_table)
+    except EnoughProblems:
+        cluster = None
+    found = tuple(sorted(problems.found, key=sort_key))
+    return Outcome(value=None if has_errors(found) else cluster, diagnostics=found)
+
+
+def read_parts(scans: tuple[Scan, ...], words: Words, gpu_table: GpuTable) -> Cluster:
+    """The cluster, of use only where no mistake was noted. Raises EnoughProblems."""
+    problems = scans[0].problems
     top = read_top(scans[0])
     for scan in scans[1:]:
         check_version(Fields(scan, "", scan.document.root, 0), required=False)
-    target_name = names.choice(*targets)
-    target = top.take("target", target_name, targets[0])
+    target_name = names.choice(*words.targets)
+    target = top.take("target", target_name, words.targets[0])
     engines = read_engine_pins(scans, words)
     defaults = HostDefaults(target=target, target_name=target_name, engines=words.engines, gpu_table=gpu_table)
     hosts = read_hosts(scans, defaults)
     models = read_models(scans, words)
-    if not hosts and not problems.count:
+    if not hosts and not problems.found:
         scans[0].refuse(0, "GS176", "the cluster has no hosts", "add one: hosts: {atlas: {memory: 64GiB}}")
     cluster = Cluster(
         name=top.need("name", names.name, "", "write one: name: lab"),
@@ -66,19 +77,13 @@ def read_cluster(
         engines=engines,
         hosts=tuple(host for _, host in hosts),
         models=tuple(model for _, model in models),
-        places=DocumentPlaces(documents),
-        file=documents[0].file,
+        places=DocumentPlaces(tuple(scan.document for scan in scans)),
+        file=scans[0].document.file,
     )
     check_ports(top, cluster)
     if not has_errors(problems.found):
-        check_references(cluster, dict_of_hosts(hosts), models, problems)
-    found = tuple(sorted(problems.found, key=sort_key))
-    return Outcome(value=None if has_errors(found) else cluster, diagnostics=found)
-
-
-def dict_of_hosts(hosts: list[tuple[Fields, Host]]) -> dict[str, tuple[Fields, Host]]:
-    """The hosts by name."""
-    return {host.name: (fields, host) for fields, host in hosts}
+        check_references(cluster, {host.name: (fields, host) for fields, host in hosts}, models, problems)
+    return cluster
 
 
 def read_top(scan: Scan) -> Fields:

@@ -15,9 +15,14 @@ T = TypeVar("T")
 D = TypeVar("D")
 NO_VALUE = frozenset({"", "~", "null", "Null", "NULL"})
 SHAPES = {Map: "a map", Sequence: "a list"}
+MAX_UNKNOWN = 20  # unknown keys of one map that are compared with a missing one
 MAX_PROBLEMS = 1_000  # a reader is done after the first page; 100,000 lines would only fill the log
 
 NodeReader: TypeAlias = "Callable[[Scan, Node, Mark, str], T]"
+
+
+class EnoughProblems(Exception):
+    """MAX_PROBLEMS mistakes were found; the codec stops reading. Never leaves the codec."""
 
 
 @dataclass(slots=True)
@@ -25,19 +30,12 @@ class Problems:
     """The mistakes of one run, in the order found."""
 
     found: list[Diagnostic] = field(default_factory=list)
-    dropped: int = 0
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Keep a diagnostic; beyond MAX_PROBLEMS they are only counted."""
-        if len(self.found) < MAX_PROBLEMS:
-            self.found.append(diagnostic)
-        else:
-            self.dropped += 1
-
-    @property
-    def count(self) -> int:
-        """How many there were."""
-        return len(self.found) + self.dropped
+        """Keep a diagnostic. Raises EnoughProblems beyond MAX_PROBLEMS: each costs a search for what was meant."""
+        if len(self.found) >= MAX_PROBLEMS:
+            raise EnoughProblems
+        self.found.append(diagnostic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ class Fields:
 
     def miss(self, key: str, message: str, action: str) -> None:
         """Note that a key is missing, unless an unknown one is that key mistyped: then that was said already."""
-        unknown = self.entries.keys() - self.known
+        unknown = sorted(self.entries.keys() - self.known)[:MAX_UNKNOWN]
         if not any(nearest(other, self.known) == (key,) for other in unknown):
             self.scan.refuse(self.mark, "GS131", message, action)
 

@@ -200,14 +200,14 @@ def check_split(fields: Fields, model: Model) -> None:
 def read_defaults(scan: Scan, node: Node, mark: Mark, backends: tuple[str, ...]) -> Fields:
     """The keys of `defaults`; the wrong ones are noted here, once, and hidden from the models."""
     fields = read_fields(scan, node, mark, "defaults", MODEL_KEYS)
-    before = scan.problems.count
+    before = len(scan.problems.found)
     read_model("defaults", fields, backends)
-    if scan.problems.count == before:
+    if len(scan.problems.found) == before:
         return fields
     good = {}
     for key, entry in fields.entries.items():
         trial = Scan(scan.document, Problems())
         read_model("defaults", Fields(trial, "defaults", {key: entry}, mark), backends)
-        if key in MODEL_KEYS and not trial.problems.count:
+        if key in MODEL_KEYS and not trial.problems.found:
             good[key] = entry
     return Fields(scan, "defaults", good, mark, hidden=frozenset(fields.entries.keys() - good.keys()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.ci_repository import ROOT, ActionRun, Repository, make_repository, run_action
+from ci_repository import ROOT, ActionRun, Repository, make_repository, run_action
 
 GH = """#!/bin/sh
 # Stands in for GitHub's program: lists $GH_OLD, and keeps method, address and body of what is written.
@@ -72,6 +72,15 @@ def test_the_comment_of_the_last_run_is_replaced(repository: Repository) -> None
         .read_text()
         .startswith("api --method PATCH repos/acme/fleet/issues/comments/4711")
     )
+
+
+def test_a_comment_that_may_not_be_written_is_no_failure(repository: Repository) -> None:
+    programs = repository.path.parent / "programs"
+    (programs / "gh").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "gh").chmod(0o755)
+    done = act(repository, head(repository), comment="true")
+    assert done.statuses["Verdict"] == 0
+    assert "::warning title=gslc::" in done.log["Comment on the pull request"]
 
 
 def test_without_being_asked_nothing_is_commented_nor_uploaded(repository: Repository) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.ci_repository import ROOT, Repository, make_repository
+from ci_repository import ROOT, Repository, make_repository
 
 TEMPLATE = yaml.safe_load((ROOT / "docs" / "ci" / "gitlab.yml").read_text())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.ci_repository import ROOT, Repository, make_repository
+from ci_repository import ROOT, Repository, make_repository
 
 HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
 
@@ -77,7 +77,14 @@ def test_pre_commit_itself_installs_and_runs_them(tmp_path: Path) -> None:
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     tracked = (
-        subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+        .stdout.decode()
+        .split("\0")
     )
     for name in (name for name in tracked if name and (ROOT / name).is_file()):
         (hooks / name).parent.mkdir(parents=True, exist_ok=True)

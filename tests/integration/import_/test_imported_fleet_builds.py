@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.support.ci_repository import make_repository
+from ci_repository import make_repository
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "import"
 CLUSTER = """\

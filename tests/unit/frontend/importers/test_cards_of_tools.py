@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.support.importing import GIB, codes, hosts_of, imported, run, sample
+from importing import GIB, codes, hosts_of, imported, run, sample
 
 
 @pytest.mark.parametrize(

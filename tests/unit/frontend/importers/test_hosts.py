@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.importing import GIB, codes, hosts_of, imported, run, sample
+from importing import GIB, codes, hosts_of, imported, run, sample
 
 
 def test_kubernetes_nodes_keep_peoples_labels_only() -> None:

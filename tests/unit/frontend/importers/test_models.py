@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.importing import codes, imported, models_of, run, sample
+from importing import codes, imported, models_of, run, sample
 
 from gslc.ir.inputs import Model, SecretRef
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.importing import GIB, MIB, TABLE, codes, hosts_of, imported, run, sample
+from importing import GIB, MIB, TABLE, codes, hosts_of, imported, run, sample
 
 OLD, MIDDLE, NEW = "nvidia-smi-450-gtx1080ti.xml", "nvidia-smi-535-l40s.xml", "nvidia-smi-580-rtx5090-pro6000.xml"
 ONE = """<?xml version="1.0" ?>
@@ -122,6 +122,13 @@ def test_the_probe_tells_apart_two_sizes_of_one_name() -> None:
     large = imported("nvidia-smi", one("NVIDIA GeForce RTX 4060 Ti", 16380, 330), "a").text()
     assert "{model: NVIDIA GeForce RTX 4060 Ti}" in small
     assert "{model: NVIDIA GeForce RTX 4060 Ti 16GB}" in large
+
+
+def test_a_card_that_shares_its_hosts_memory_makes_the_host_unified() -> None:
+    text = one("NVIDIA GB10").replace("23034 MiB", "N/A").replace("450 MiB", "N/A")
+    host = hosts_of(imported("nvidia-smi", text, "spark", memory=120 * GIB).text())["spark"]
+    assert host.unified_memory
+    assert host.gpus[0].kind.memory_bytes == 120 * GIB
 
 
 def test_a_host_with_mig_is_refused() -> None:

@@ -37,6 +37,11 @@ def kubernetes_hosts(found: Findings, text: str, table: CardTable, *, uuids: boo
         labels = {
             key: item for key, item in as_map(member(node, "metadata", "labels")).items() if isinstance(item, str)
         }
+        if "-MIG-" in labels.get("nvidia.com/gpu.product", "") or any(
+            key.startswith("nvidia.com/mig-") for key in labels
+        ):
+            found.say("GS187", f"node {name} is left out: its GPUs run MIG; gslc numbers whole cards")
+            continue
         addresses = {
             text_of(row, "type"): text_of(row, "address") for row in as_list(member(node, "status", "addresses"))
         }

@@ -108,7 +108,7 @@ def environment_of(
                 found.say(
                     "GS193",
                     f"{model} has {name} in plain text; it was not copied",
-                    "gslc gives the hub's token to every model that needs it (docs/secrets.md)",
+                    "gslc gives the hub's token to every model that needs it",
                     line=at(name),
                 )
             continue
@@ -119,7 +119,7 @@ def environment_of(
                 found.say(
                     "GS193",
                     f"{model} has {name} in plain text; it became the secret {secret}",
-                    "store the value there (docs/secrets.md)",
+                    "store the value there",
                     line=at(name),
                 )
         elif value is None or _VARIABLE.search(text):

@@ -79,7 +79,7 @@ CODES: CodeTable = {
         title="secret in plain text",
         meaning="The source holds a token or password in clear. It was replaced by a reference; the value was "
         "not copied.",
-        remedy="Put the value where the reference points (docs/secrets.md) and take it out of the old file.",
+        remedy="Put the value where the reference points and take it out of the old file.",
     ),
     "GS194": CodeEntry(
         title="file that can't be edited safely",

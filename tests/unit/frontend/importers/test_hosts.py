@@ -35,6 +35,14 @@ def test_a_node_whose_gpus_have_no_label_says_so() -> None:
     assert outcome.value.hosts[0].memory_bytes == 64 * GIB
 
 
+@pytest.mark.parametrize(
+    "labels", [{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb"}, {"nvidia.com/mig-1g.5gb.count": "7"}]
+)
+def test_a_node_with_mig_is_left_out(labels: dict[str, str]) -> None:
+    node = {"kind": "Node", "metadata": {"name": "n1", "labels": labels}, "status": {"capacity": {"memory": "64Gi"}}}
+    assert codes(run("kubernetes", json.dumps(node))) == ["GS183", "GS187"]
+
+
 def test_a_nomad_node_has_its_gpus_in_pci_order() -> None:
     host = imported("nomad", sample("nomad-node.json"), uuids=True).hosts[0]
     assert [str(gpu.uuid)[:12] for gpu in host.gpus] == ["GPU-1f2e3d4c", "GPU-9ab3c2d1"]

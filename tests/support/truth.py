@@ -15,7 +15,7 @@ from gslc.memory.gguf.shape import ModelShape
 
 DATA = Path(__file__).parents[1] / "data" / "truth"
 MIB = 1 << 20
-MEASURED = "b11669"
+MEASURED = "b11370"  # commit 0c1e57098
 LOGITS_PER_TOKEN = "b9000"  # rows with `outputs: 0` were measured as engines before PR 23861 behave
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 Product = Literal["llama.cpp", "llama-box"]
 
 # Build numbers at which upstream changed. A pull request's own build number is not published with it, so the
-# numbers are interpolated between dated builds (b6325: 2025-08-30, b9272: 2026-05-22, b11669: 2026-11) and
-# rounded towards the side on which gslc asks for more memory.
+# numbers are interpolated between dated builds (b6325: 2025-08-30, b9272: 2026-05-22, b10760: 2026-09-02,
+# b11669: 2026-10-15) and rounded towards the side on which gslc asks for more memory.
 BUILD_FLASH_VALUE = 6325  # `-fa on|off|auto`, automatic by default (PR 15434, 2025-08)
 BUILD_CACHE_RAM = 6730  # `--cache-ram`, 8192 MiB by default (PR 16391, 2025-10)
 BUILD_CONTEXT_PADDED = 6990  # context padded to 256, slots padded too (PR 17046, 2025-11)
@@ -23,12 +23,15 @@ BUILD_OUTPUT_FIRST = 7550  # `-ngl` counts the output layer first (PR 18148, 202
 BUILD_RPC_PIPELINE = 7800  # pipeline parallelism over RPC too (PR 18626, 2026-01)
 BUILD_LOGITS_PER_SLOT = 9500  # one logits row a slot instead of one a token (PR 23861, 2026-06)
 BUILD_LOAD_MODE = 10500  # `--load-mode` replaces --mmap, --no-mmap, --mlock (2026)
+BUILD_MEASURED = 11370  # commit 0c1e57098 (2026-10-01, library 0.5.0), which the truth tables were measured with
+BUILD_MIXED_INPUTS = 11500  # a third input path for tokens and raw embeddings in one batch (in 11669, not in 0c1e57098)
+BUILD_MAPPED_PIECES = 11669  # maps the tensors the host uses, piece by piece; 0c1e57098 maps from the first to the last
 BUILD_NEWEST = 11669  # the build this release was tested with
 
 LLAMA_BOX_NEWEST = "v0.0.171"
 LLAMA_CPP_DEFAULT = f"b{BUILD_NEWEST}"
 # Debian's version of llama.cpp-tools -> the upstream build that `llama-server --version` prints
-DEBIAN_BUILDS = {"0.7": 11669}
+DEBIAN_BUILDS = {"0.5": BUILD_MEASURED, "0.7": BUILD_NEWEST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,16 @@ class EngineProfile:
     def rpc_pipeline(self) -> bool:
         """Several RPC devices work as a pipeline, with four copies of the inputs."""
         return self.product == "llama.cpp" and self.build >= BUILD_RPC_PIPELINE
+
+    @property
+    def mixed_inputs(self) -> bool:
+        """The graph holds a path for batches that mix tokens and raw embeddings."""
+        return self.product == "llama.cpp" and self.build >= BUILD_MIXED_INPUTS
+
+    @property
+    def maps_pieces(self) -> bool:
+        """Only the tensors that the host uses are mapped; before, all from the first to the last of them."""
+        return self.product == "llama.cpp" and self.build >= BUILD_MAPPED_PIECES
 
     @property
     def default_context(self) -> int:

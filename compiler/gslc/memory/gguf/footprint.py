@@ -58,7 +58,16 @@ def footprint(
     local = [device for device in devices if not device.remote]
     pinned = bool(local) and local[0].vendor in PINNED_HOST
     alignment = CUDA_ALIGNMENT if any(device.vendor not in (None, "apple") for device in devices) else HOST_ALIGNMENT
-    plan = plan_weights(shape, layers, len(devices), settings, arch=host_arch, alignment=alignment, pinned_host=pinned)
+    plan = plan_weights(
+        shape,
+        layers,
+        len(devices),
+        settings,
+        arch=host_arch,
+        alignment=alignment,
+        repacks=settings.repack and not pinned,
+        pieces=profile.maps_pieces or not settings.memory_mapped,
+    )
     cached, host_cache = cache_bytes(shape, layers, len(devices), run, alignment)
     pipeline = is_pipeline(shape, settings, profile, devices, plan)
     known = is_known(shape.arch)

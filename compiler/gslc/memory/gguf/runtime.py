@@ -31,6 +31,7 @@ class Runtime:
     embedding: bool
     kv_offload: bool
     op_offload: bool
+    mixed_inputs: bool = False
 
     @property
     def tokens(self) -> int:
@@ -84,4 +85,5 @@ def runtime_of(shape: ModelShape, settings: LlamaSettings, profile: EngineProfil
         embedding=embedding,
         kv_offload=settings.kv_offload,
         op_offload=settings.op_offload,
+        mixed_inputs=profile.mixed_inputs,
     )

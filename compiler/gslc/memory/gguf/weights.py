@@ -55,17 +55,17 @@ def plan_weights(
     *,
     arch: str = "amd64",
     alignment: int = HOST_ALIGNMENT,
-    pinned_host: bool = False,
+    repacks: bool = True,
+    pieces: bool = False,
 ) -> WeightPlan:
-    """Where every tensor goes. pinned_host: the first device has host buffers of its own (CUDA, ROCm, SYCL), which the
-    engine prefers to repacking.
+    """Where every tensor goes. repacks: the engine repacks weights of the host; it does not where the first device has
+    host buffers of its own (CUDA, ROCm, SYCL). pieces: the host holds the tensors it uses and nothing between them.
     """
     totals = [0] * devices
     repacked = 0
     placed: list[tuple[int, bool]] = []  # in file order: (padded bytes in the file, on the host and mapped)
     host_experts: set[int] = set()
     rules = [(re.compile(pattern), buffer) for pattern, buffer in settings.overrides]
-    may_repack = settings.repack and not pinned_host
     for name, block, group in file_order(shape):
         size = tensor_bytes(group.type, group.shape)
         device = _device_of(shape, name, block, layers, settings, rules, devices)
@@ -75,7 +75,7 @@ def plan_weights(
         on_host = device == HOST
         if on_host and block is not None and layers[block] != HOST:
             host_experts.add(block)
-        packs = on_host and may_repack and _repacks(name, group, arch)
+        packs = on_host and repacks and _repacks(name, group, arch)
         if packs:
             repacked += pad(size, HOST_ALIGNMENT)
         if not on_host:
@@ -84,7 +84,7 @@ def plan_weights(
     output = layers[-1] if layers else HOST
     if shape.tied and (table := shape.tensor("token_embd")):
         if output == HOST:
-            packs = may_repack and _repacks("output.weight", table, arch)
+            packs = repacks and _repacks("output.weight", table, arch)
             repacked += pad(tensor_bytes(table.type, table.shape), HOST_ALIGNMENT) if packs else 0
         else:
             totals[output] += _device_bytes(table, alignment)
@@ -94,7 +94,7 @@ def plan_weights(
             totals[device] += _device_bytes(factors, alignment) if factors else 0
     return WeightPlan(
         devices=tuple(totals),
-        mapped=_mapped(placed, whole=settings.memory_mapped),
+        mapped=_mapped(placed, whole=not pieces),
         repacked=repacked,
         host_experts=frozenset(host_experts),
         has_overrides=bool(rules) or settings.cpu_moe_layers > 0 or settings.cpu_ffn_layers > 0,

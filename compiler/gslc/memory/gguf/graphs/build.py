@@ -89,9 +89,18 @@ class Builder:
         assert table is not None
         found = self.graph.expand(ops.get_rows(table, ids))
         self.graph.expand(raw)
+        if self.run.mixed_inputs:
+            self._mixed_inputs(table)
         if scale:
             found = ops.dup("SCALE", found)
         return self.graph.expand(found)
+
+    def _mixed_inputs(self, table: Tensor) -> None:
+        """The path of batches that mix tokens and raw embeddings; it is allocated although it is not used."""
+        raw = self.input("F32", self.shape.embedding, self.tokens)
+        known = ops.get_rows(table, self.input("I32", self.tokens))
+        slots = self.input("I64", self.tokens)
+        self.graph.expand(ops.store(ops.dup("DUP", raw), known, slots, op="SET_ROWS"))
 
     def outputs(self) -> Tensor:
         """Which tokens' results are wanted."""

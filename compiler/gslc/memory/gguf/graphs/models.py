@@ -270,15 +270,17 @@ def encoder(build: Builder, blocks: Blocks) -> None:
     shape = build.shape
     if shape.arch != "jina-bert-v2":
         build.pos()
+    places = build.weight("position_embd") if shape.arch == "bert" else None
+    rows = ops.get_rows(places, build.pos()) if places is not None else None
+    if rows is not None and build.run.mixed_inputs:
+        build.graph.expand(rows)
     x = build.embed()
     types = build.weight("token_types")
     if types is not None:
         row = ops.view(types, (shape.embedding,), (types.nb[1], types.nb[1], types.nb[1]))
         x = ops.dup("ADD", x, row)
-    if shape.arch == "bert":
-        positions = build.weight("position_embd")
-        assert positions is not None
-        x = ops.dup("ADD", ops.get_rows(positions, build.pos()), x)
+    if rows is not None:
+        x = ops.dup("ADD", rows, x)
     x = build.norm(x, "token_embd_norm", None, kind="NORM")
     mask = build.input("F16" if build.run.flash else "F32", build.tokens, build.tokens)
     wanted = build.outputs()

@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from cli import Program  # noqa: E402  (the path above makes it importable)
-from hub_server import HubServer  # noqa: E402
-from model_hub import publish  # noqa: E402
+from hub_server import HubServer
+from model_hub import publish
+
+from cli import Program
+
+# A busy machine makes single examples slow; what must be fast is measured by tests that say so.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from gslc.documents.plan_json import decision_json, host_summaries, instance_json, plan_json
 from gslc.documents.plan_reader import read_plan
 from gslc.documents.plan_text import plan_text
-from gslc.documents.plan_view import InstanceView, PlanDocument, ShardView, plan_document
+from gslc.documents.plan_view import InstanceView, PlanDocument, ShardView, plan_document, sum_memory
 
 __all__ = [
     "InstanceView",
@@ -16,4 +16,5 @@ __all__ = [
     "plan_json",
     "plan_text",
     "read_plan",
+    "sum_memory",
 ]

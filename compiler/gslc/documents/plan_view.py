@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gslc.ir.diagnostic import Decision
-from gslc.ir.plan import HostSummary, Layout, Plan, Shard, ShardMemory, Unplaced
+from gslc.ir.plan import DeviceMemory, HostSummary, Layout, Plan, Shard, ShardMemory, Unplaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,17 @@ def plan_document(plan: Plan, file: str = "plan.json") -> PlanDocument:
         for instance in plan.instances
     )
     return PlanDocument(cluster=plan.cluster, instances=instances, unplaced=plan.unplaced, hosts=plan.hosts, file=file)
+
+
+def sum_memory(one: DeviceMemory, other: DeviceMemory) -> DeviceMemory:
+    """What two take of one device, part by part."""
+    return DeviceMemory(
+        weights=one.weights + other.weights,
+        kv_cache=one.kv_cache + other.kv_cache,
+        compute=one.compute + other.compute,
+        overhead=one.overhead + other.overhead,
+        stated=one.stated + other.stated,
+    )
 
 
 def _shard_view(shard: Shard) -> ShardView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gslc.documents.plan import InstanceView, PlanDocument, ShardView
+from gslc.documents.plan import InstanceView, PlanDocument, ShardView, sum_memory
 from gslc.edges.plan_source import PlanSource
 from gslc.ir.plan import DeviceMemory, Unplaced
 from gslc.report.diff_model import (
@@ -191,18 +191,8 @@ def _memory(instance: InstanceView | None) -> Mapping[tuple[str, int], DeviceMem
         devices = [*zip(shard.gpus, shard.memory.gpus, strict=True), (-1, shard.memory.host)]
         for gpu, memory in devices:
             if memory.total or gpu >= 0:
-                found[shard.host, gpu] = _sum(found.get((shard.host, gpu), DeviceMemory()), memory)
+                found[shard.host, gpu] = sum_memory(found.get((shard.host, gpu), DeviceMemory()), memory)
     return found
-
-
-def _sum(one: DeviceMemory, other: DeviceMemory) -> DeviceMemory:
-    return DeviceMemory(
-        weights=one.weights + other.weights,
-        kv_cache=one.kv_cache + other.kv_cache,
-        compute=one.compute + other.compute,
-        overhead=one.overhead + other.overhead,
-        stated=one.stated + other.stated,
-    )
 
 
 def _reasons(before: InstanceView, after: InstanceView) -> tuple[ReasonChange, ...]:

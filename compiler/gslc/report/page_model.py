@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gslc.documents.plan import PlanDocument
+from gslc.documents.plan import PlanDocument, sum_memory
 from gslc.ir.plan import DeviceMemory, HostSummary
 
 Part: TypeAlias = Literal["weights", "kv_cache", "compute", "overhead", "stated", "reserved", "free"]
@@ -161,7 +161,7 @@ def _shared(gpus: tuple[Device, ...], ram: Device) -> Device:
     for resident in (one for device in (*gpus, ram) for one in device.residents):
         key = (resident.instance, resident.role)
         before = joined.get(key)
-        memory = resident.memory if before is None else _sum(before.memory, resident.memory)
+        memory = resident.memory if before is None else sum_memory(before.memory, resident.memory)
         joined[key] = Resident(instance=resident.instance, model=resident.model, role=resident.role, memory=memory)
     return Device(
         label="Unified",
@@ -169,16 +169,6 @@ def _shared(gpus: tuple[Device, ...], ram: Device) -> Device:
         capacity_bytes=ram.capacity_bytes,
         reserved_bytes=ram.reserved_bytes,
         residents=tuple(joined.values()),
-    )
-
-
-def _sum(one: DeviceMemory, other: DeviceMemory) -> DeviceMemory:
-    return DeviceMemory(
-        weights=one.weights + other.weights,
-        kv_cache=one.kv_cache + other.kv_cache,
-        compute=one.compute + other.compute,
-        overhead=one.overhead + other.overhead,
-        stated=one.stated + other.stated,
     )
 
 

@@ -259,6 +259,48 @@ def test_flags_and_their_values(argv: tuple[str, ...], found: dict[str, tuple[st
     assert flag_values(argv) == found
 
 
+def test_the_comment_tells_moves_and_what_is_freed() -> None:
+    new = plan(replace(instance("coder", where="borealis", port=20001, gib=18), decisions=()), EMBED)
+    text = diff_markdown(compared(plan(CHAT, CODER, EMBED), new))
+    assert "atlas GPU 1 → borealis GPU 0" in text
+    assert "| moved | atlas GPU 1 | borealis GPU 0 |" in text
+    assert "| GPU memory | atlas GPU 1 18.0 GiB | borealis GPU 0 18.0 GiB |" in text
+    assert "hosts freed: atlas" in text
+    assert "GPUs freed: atlas 0, atlas 1" in text
+
+
+def test_a_comment_without_differences_is_one_line() -> None:
+    assert diff_markdown(compared(plan(CHAT), plan(CHAT))) == "### gslc: no differences\n"
+
+
+def test_another_target_restarts_and_says_so() -> None:
+    (one,) = compared(plan(CHAT), plan(instance("chat", target="compose"))).restarts
+    assert one.restart is not None
+    assert one.restart.because == "the target is compose now"
+
+
+def test_a_follower_that_is_gone_restarts_the_rest_of_a_group() -> None:
+    lead = shard("atlas", name="big-0", group_restart=True)
+    follower = shard("borealis", name="big-0-worker-1", role="worker", rank=1, group_restart=True)
+    second = shard("borealis", name="big-0-worker-2", role="worker", rank=2, group_restart=True)
+    old, new = instance("big", 0, lead, follower, second), instance("big", 0, lead, follower)
+    (one,) = compared(plan(old), plan(new)).restarts
+    assert one.restart is not None
+    assert one.restart.because == "it is gone"
+    assert one.restart.processes == ("big-0", "big-0-worker-1")
+    assert "all of its processes together" in diff_text(compared(plan(old), plan(new)))
+
+
+def test_layers_are_told_with_how_many_there_are() -> None:
+    old = replace(CHAT, layout=replace(CHAT.layout, gpu_layers=24, layers=33))
+    new = replace(CHAT, layout=replace(CHAT.layout, gpu_layers=33, layers=33))
+    assert re.search(r"GPU layers +24 of 33 -> 33 of 33", diff_text(compared(plan(old), plan(new))))
+
+
+def test_an_inventory_that_only_one_plan_has_is_no_difference() -> None:
+    assert not compared(plan(CHAT, hosts=()), plan(CHAT)).different
+
+
 def test_another_order_of_flags_restarts_and_says_so() -> None:
     old = instance("chat", argv=("--a", "1", "--b", "2"))
     new = instance("chat", argv=("--b", "2", "--a", "1"))

@@ -49,6 +49,12 @@ def test_offload_and_cpu_are_noted() -> None:
     assert text.splitlines()[4].endswith("CPU")
 
 
+def test_experts_pipelines_and_later_alternatives_are_noted() -> None:
+    odd = replace(instance("odd"), layout=Layout(pipeline_parallel=2, cpu_moe_layers=12, requirement=1))
+    row = plan_summary(plan(odd)).splitlines()[3]
+    assert row.endswith("pipeline parallel 2, experts of 12 layers on the CPU, alternative 2")
+
+
 def test_replicas_without_a_place_are_listed_with_their_code() -> None:
     whole = replace(plan(instance()), unplaced=(Unplaced(model="big", replica=1, code="GS402"),))
     assert "no place: big-1 (GS402" in plan_summary(whole)

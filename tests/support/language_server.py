@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ def server_program() -> list[str]:
     )
     script = cache / "node_modules" / "yaml-language-server" / "bin" / "yaml-language-server"
     if not (cache / "done").exists():
+        if shutil.which("npm") is None:
+            subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "nodejs", "npm"], check=True)
         cache.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             [

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-VERSION = "2.0.0"
+VERSION = "1.18.0"  # the releases from 2.0.0 on want node 22, which Debian 12 does not have
 
 
 def server_program() -> list[str]:

@@ -8,16 +8,16 @@ import click
 
 from gslc.edges.resources import resource_text
 
-NAMES = ("cluster", "lock", "plan")
+NAMES = ("cluster", "lock", "plan", "part")
 
 
 @click.command(
     "schema",
     epilog="Editors: put `# yaml-language-server: $schema=FILE` on the first line of cluster.yaml.",
 )
-@click.argument("name", type=click.Choice(NAMES), default="cluster", metavar="[cluster|lock|plan]")
+@click.argument("name", type=click.Choice(NAMES), default="cluster", metavar="[cluster|lock|plan|part]")
 def command(name: str) -> None:
-    """Print the JSON Schema of cluster.yaml (the default), gslc.lock or plan.json.
+    """Print the JSON Schema of cluster.yaml (the default), gslc.lock, plan.json, or a part that cluster.yaml includes.
 
     \b
     gslc schema > cluster.schema.json

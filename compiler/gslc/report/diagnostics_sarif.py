@@ -17,7 +17,6 @@ JsonObject: TypeAlias = dict[str, object]
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ROOT = "%SRCROOT%"
-DOCUMENTATION = "docs/diagnostics.md"  # below the root of gslc's own repository
 LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "note"}
 MAX_RESULTS = 25_000  # what GitHub takes in one run
 UNLISTED = CodeEntry(
@@ -48,14 +47,19 @@ def sarif_log(diagnostics: tuple[Diagnostic, ...]) -> str:
 
 
 def rule(code: str, entry: CodeEntry) -> JsonObject:
-    """The rule of a code, from its documentation entry."""
+    """The rule of a code, from its documentation entry.
+
+    There is no helpUri: it must be absolute (SARIF 2.1.0, 3.49.12), and the entry itself stands here.
+    """
     return {
         "id": code,
         "name": code,
         "shortDescription": {"text": entry.title},
         "fullDescription": {"text": entry.meaning},
-        "help": {"text": f"{entry.meaning}\n\n{entry.remedy}"},
-        "helpUri": f"{DOCUMENTATION}#{code.lower()}",
+        "help": {
+            "text": f"{entry.meaning}\n\n{entry.remedy}\n\nMore: gslc explain {code}",
+            "markdown": f"{entry.meaning}\n\n**{entry.remedy}**\n\nMore: `gslc explain {code}`",
+        },
     }
 
 

@@ -1,6 +1,6 @@
 """Prints how far gslc agrees with vLLM itself, and ends with 1 when a promised number is missed.
 
-    python tests/bench/vllm.py [--all]
+python tests/bench/vllm.py [--all]
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def summary(title: str, rows: Iterable[Agreement], *, everything: bool) -> int:
         print(f"  {question:16} {right:4} of {len(asked):4} agree")
     for row in found:
         if everything or not row.agrees:
-            print(f"  {'ok ' if row.agrees else 'OFF'} {row.question:16} real {row.real:>24}  gslc {row.ours:>24}  {row.name}")
+            print(
+                f"  {'ok ' if row.agrees else 'OFF'} {row.question:16} real {row.real:>24}  gslc {row.ours:>24}  {row.name}"
+            )
     return sum(not row.agrees for row in found)
 
 
@@ -33,7 +35,9 @@ def main() -> int:
     everything = "--all" in sys.argv[1:]
     missed = summary("vLLM 0.32.0, layer construction", layouts(), everything=everything)
     missed += summary(
-        "vLLM 0.26.0, more architectures, layer construction", layouts("vllm_architectures.json", "0.26.0"), everything=everything
+        "vLLM 0.26.0, more architectures, layer construction",
+        layouts("vllm_architectures.json", "0.26.0"),
+        everything=everything,
     )
     missed += summary("vLLM 0.26.0 on H200 cards", on_cards(), everything=everything)
     return 1 if missed else 0

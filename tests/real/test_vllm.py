@@ -90,7 +90,15 @@ def commands(version: str) -> dict[str, tuple[str, ...]]:
         "chat": (request_of(eight, atlas, version=version), (atlas,)),
         "tensor parallel": (request_of(thirtytwo, atlas, version=version), (atlas,)),
         "several hosts": (
-            request_of("Qwen/Qwen2.5-32B-Instruct", atlas, boreas, version=version, distributed=True, tensor_parallel=2, pipeline_parallel=2),
+            request_of(
+                "Qwen/Qwen2.5-32B-Instruct",
+                atlas,
+                boreas,
+                version=version,
+                distributed=True,
+                tensor_parallel=2,
+                pipeline_parallel=2,
+            ),
             (atlas, boreas),
         ),
         "auto": (request_of(eight, big, version=version, gpu_memory_utilization="auto", parallel=4), (big,)),
@@ -114,7 +122,11 @@ def test_the_real_parser_accepts_every_command_that_is_emitted(version: str) -> 
     environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [engine(version) / "bin" / "python", "-c", PARSE],
-        input=json.dumps(list(emitted.values())), capture_output=True, text=True, env=environment, check=False,
+        input=json.dumps(list(emitted.values())),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS ")]
     assert lines, done.stderr[-3000:]
@@ -140,7 +152,11 @@ def test_a_tiny_model_serves_with_the_emitted_command(tiny_model: Path, tmp_path
     config = json.loads((tiny_model / "config.json").read_text())
     files = SafetensorsFacts(config=frozen(config), tensors=(), parameter_bytes=0, header_sha256=None)  # type: ignore[arg-type]
     facts = ModelFacts(
-        source="hf://test/tiny", revision="b" * 40, kind="chat", kind_reason="config.json", safetensors=files,
+        source="hf://test/tiny",
+        revision="b" * 40,
+        kind="chat",
+        kind_reason="config.json",
+        safetensors=files,
         files=tuple(FileFact(path=item.name, size_bytes=item.stat().st_size) for item in sorted(tiny_model.iterdir())),
     )
     host = host_of("atlas", RTX_4090)
@@ -153,8 +169,14 @@ def test_a_tiny_model_serves_with_the_emitted_command(tiny_model: Path, tmp_path
     moved = {launch.argv[1]: str(tiny_model), host.listen: "127.0.0.1", "20000": str(port)}
     argv = [moved.get(word, word) for word in launch.argv]
     environment = {
-        **os.environ, **dict(launch.env), "VLLM_HOST_IP": "127.0.0.1", "HOME": str(tmp_path), "OMP_NUM_THREADS": "2",
-        "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_API_KEY": "secret",
+        **os.environ,
+        **dict(launch.env),
+        "VLLM_HOST_IP": "127.0.0.1",
+        "HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "2",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_API_KEY": "secret",
         **{name: str(tmp_path / folder) for name, folder in launch.cache_env},
     }
     log = tmp_path / "log"

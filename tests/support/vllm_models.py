@@ -71,7 +71,9 @@ def facts_of(name: str, kind: ModelKind = "chat", **changes: Json) -> ModelFacts
     )
 
 
-def host_of(name: str, *kinds: GpuKind, engines: Mapping[str, EnginePin] | None = None, target: str = "systemd") -> Host:
+def host_of(
+    name: str, *kinds: GpuKind, engines: Mapping[str, EnginePin] | None = None, target: str = "systemd"
+) -> Host:
     """A Linux host with these cards."""
     return Host(
         name=name,
@@ -119,7 +121,13 @@ def request_of(
     model = Model(name="chat", source=source, **keys)  # type: ignore[arg-type]  # keys of the test's own
     engines = {"vllm": EnginePin(version=version)} if version is not None else {}
     cluster = Cluster(
-        name="lab", target="systemd", port_range=(20000, 29999), engines=engines, hosts=hosts, models=(model,), places=Lines()
+        name="lab",
+        target="systemd",
+        port_range=(20000, 29999),
+        engines=engines,
+        hosts=hosts,
+        models=(model,),
+        places=Lines(),
     )
     return Request(model=model, facts=facts or facts_of(name, kind), backend="vllm", selector={}, cluster=cluster)
 

@@ -51,7 +51,10 @@ def layouts(file: str = "vllm_ranks.json", version: str = RANKS_VERSION) -> Iter
             against = refusals(shape, ranks, 1, Terms(version=version))
             title = f"{name} tp {ranks}"
             yield Agreement(
-                name=title, question="accepted", real="yes" if row["ok"] else "no", ours="no" if against else "yes",
+                name=title,
+                question="accepted",
+                real="yes" if row["ok"] else "no",
+                ours="no" if against else "yes",
                 agrees=row["ok"] is not bool(against),
             )
             if "bytes" not in row:
@@ -61,7 +64,11 @@ def layouts(file: str = "vllm_ranks.json", version: str = RANKS_VERSION) -> Iter
             exact = not shape.quantization.method
             limit = 0 if exact else row["bytes"] // 1000
             yield Agreement(
-                name=title, question="weights", real=f"{row['bytes']:,}", ours=f"{ours:,}", agrees=abs(ours - row["bytes"]) <= limit
+                name=title,
+                question="weights",
+                real=f"{row['bytes']:,}",
+                ours=f"{ours:,}",
+                agrees=abs(ours - row["bytes"]) <= limit,
             )
             pool = cache_pool(shape, tuple(range(shape.layers)), ranks, value_bytes=2)
             kept = sorted((kind.token_bytes or kind.fixed_bytes, kind.window, kind.layers) for kind in pool.kinds)
@@ -80,7 +87,10 @@ def on_cards() -> Iterator[Agreement]:
         counted = counted_like(row, H200)
         starts = counted.longest(ceiling) > 0 if automatic else counted.starts and counted.context <= ceiling
         yield Agreement(
-            name=title, question="starts", real="yes" if row["starts"] else "no", ours="yes" if starts else "no",
+            name=title,
+            question="starts",
+            real="yes" if row["starts"] else "no",
+            ours="yes" if starts else "no",
             agrees=starts is row["starts"],
         )
         for rank in row["ranks"]:
@@ -88,14 +98,20 @@ def on_cards() -> Iterator[Agreement]:
             real = rank["kv_available"]
             limit = max(real * POOL_PER_CENT // 100, POOL_BYTES)
             yield Agreement(
-                name=f"{title} rank {rank['rank']}", question="KV pool", real=f"{real // MIB:,} MiB", ours=f"{ours // MIB:,} MiB",
+                name=f"{title} rank {rank['rank']}",
+                question="KV pool",
+                real=f"{real // MIB:,} MiB",
+                ours=f"{ours // MIB:,} MiB",
                 agrees=abs(ours - real) <= limit,
             )
         if automatic and row["starts"]:
             longest, real_length = counted.longest(ceiling), row["max_model_len"]
             near = abs(longest - real_length) * 100 <= real_length * CONTEXT_PER_CENT
             yield Agreement(
-                name=title, question="longest context", real=f"{real_length:,}", ours=f"{longest:,}",
+                name=title,
+                question="longest context",
+                real=f"{real_length:,}",
+                ours=f"{longest:,}",
                 agrees=near and longest <= real_length,
             )
 
@@ -106,7 +122,11 @@ def counted_like(row: Any, kind: GpuKind) -> Fit:
     files = files_of(row["model"])
     tensor, stages = scenario.get("tp", 1), scenario.get("pp", 1)
     share = 900
-    requested = row["ranks"][0]["requested"] if row["ranks"] else -(-kind.memory_bytes * round(row["gpu_memory_utilization"] * MILLIONTHS) // MILLIONTHS)
+    requested = (
+        row["ranks"][0]["requested"]
+        if row["ranks"]
+        else -(-kind.memory_bytes * round(row["gpu_memory_utilization"] * MILLIONTHS) // MILLIONTHS)
+    )
     scaled = -(-requested * 1000 // share)
     while requested_bytes(scaled, share) > requested:
         scaled -= 1
@@ -114,7 +134,9 @@ def counted_like(row: Any, kind: GpuKind) -> Fit:
         model=kind.model, vendor=kind.vendor, memory_bytes=scaled, compute_capability=kind.compute_capability
     )
     wish = Wish(
-        context=derived_max_tokens(files, CARDS_VERSION) if scenario["max_model_len"] == -1 else scenario["max_model_len"],
+        context=derived_max_tokens(files, CARDS_VERSION)
+        if scenario["max_model_len"] == -1
+        else scenario["max_model_len"],
         terms=Terms(version=CARDS_VERSION),
         parallel=scenario.get("mns", 1024),
         batched_tokens=scenario.get("mnbt", 8192),

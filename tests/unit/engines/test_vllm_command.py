@@ -35,7 +35,9 @@ def test_the_whole_command_is_written_out() -> None:
 
 
 def test_no_flag_ever_has_two_values() -> None:
-    words = with_args(PLAIN, "--max-model-len=8K", "--enforce-eager", "--max_num_seqs", "256", "--seed", "1", "--seed", "2")
+    words = with_args(
+        PLAIN, "--max-model-len=8K", "--enforce-eager", "--max_num_seqs", "256", "--seed", "1", "--seed", "2"
+    )
     assert words[-3:] == ("--enforce-eager", "--seed", "2")
     flags = [canonical(word)[0] for word in words if word.startswith("--")]
     assert len(flags) == len(set(flags))

@@ -14,14 +14,24 @@ def read(*args: str) -> VllmSettings:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("8192", 8192), ("8k", 8000), ("8K", 8192), ("25.6k", 25600), ("2M", 2 << 20), ("2m", 2_000_000), ("1.5K", None), ("x", None)],
+    [
+        ("8192", 8192),
+        ("8k", 8000),
+        ("8K", 8192),
+        ("25.6k", 25600),
+        ("2M", 2 << 20),
+        ("2m", 2_000_000),
+        ("1.5K", None),
+        ("x", None),
+    ],
 )
 def test_lengths_are_read_as_vllm_reads_them(text: str, number: int | None) -> None:
     assert human_integer(text) == number
 
 
 @pytest.mark.parametrize(
-    ("text", "share"), [("0.9", 900), ("0.9001", 901), ("1", 1000), ("1.1", None), ("0", None), ("nan", None), ("x", None)]
+    ("text", "share"),
+    [("0.9", 900), ("0.9001", 901), ("1", 1000), ("1.1", None), ("0", None), ("nan", None), ("x", None)],
 )
 def test_a_utilisation_is_thousandths_rounded_up(text: str, share: int | None) -> None:
     assert thousandths(text) == share
@@ -57,7 +67,13 @@ def test_a_switch_can_be_taken_back() -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [("--max-model-len", "many"), ("-tp", "two"), ("-tp", "0"), ("--gpu-memory-utilization", "90"), ("--block-size", "1.5")],
+    [
+        ("--max-model-len", "many"),
+        ("-tp", "two"),
+        ("-tp", "0"),
+        ("--gpu-memory-utilization", "90"),
+        ("--block-size", "1.5"),
+    ],
 )
 def test_a_value_that_vllm_refuses_is_a_problem_at_its_place(args: tuple[str, ...]) -> None:
     problems = read_settings(parse_arguments(("--enforce-eager", *args), "0.26.0").arguments).problems

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from gslc.engines.vllm_command import utilization_words
 from gslc.engines.vllm_versions import DEFAULT_VERSION
-from gslc.ir.diagnostic import Diagnostic, Outcome, Severity
+from gslc.ir.diagnostic import Diagnostic, Outcome, Place, Severity
 from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import GpuKind
-from gslc.ir.diagnostic import Place
 from gslc.ir.plan import DeviceMemory
 from gslc.memory.vllm.fit import Fit, fit
 from gslc.memory.vllm.legality import card_refusals, refusals
@@ -33,7 +32,12 @@ def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
     )
     view = view_of(facts, keys, ask.args, version)
     if view is None:
-        problem = _error("GS340", f"{facts.source} has no config.json that vLLM could read", Place(file=facts.source), "choose a repository with safetensors weights")
+        problem = _error(
+            "GS340",
+            f"{facts.source} has no config.json that vLLM could read",
+            Place(file=facts.source),
+            "choose a repository with safetensors weights",
+        )
         return Outcome(value=None, diagnostics=(problem,))
     found = _problems(view, ask)
     layout = _layout(view, ask.devices)
@@ -88,16 +92,32 @@ def _problems(view: View, ask: EstimateAsk) -> tuple[Diagnostic, ...]:
         )
     if ask.kv_cache_type is not None and ask.kv_cache_type not in KV_TYPES:
         wanted = ", ".join(sorted(KV_TYPES))
-        found.append(_error("GS358", f"vLLM has no KV cache type {ask.kv_cache_type}", Place(file="--kv-cache-type"), f"use one of {wanted}"))
+        found.append(
+            _error(
+                "GS358",
+                f"vLLM has no KV cache type {ask.kv_cache_type}",
+                Place(file="--kv-cache-type"),
+                f"use one of {wanted}",
+            )
+        )
     if view.settings.expert_parallel and view.shape.experts is None:
-        found.append(_error("GS354", "--enable-expert-parallel, and the model has no experts", Place(file="engine arguments"), "remove it"))
+        found.append(
+            _error(
+                "GS354",
+                "--enable-expert-parallel, and the model has no experts",
+                Place(file="engine arguments"),
+                "remove it",
+            )
+        )
     return tuple(found)
 
 
 def _layout(view: View, devices: tuple[GpuKind, ...]) -> tuple[int, int] | None:
     """(tensor parallel, pipeline parallel) on these devices; sizes that are not said follow from their number."""
     count = len(devices)
-    stages = view.pipeline_parallel or (count // view.tensor_parallel if view.tensor_parallel and count % view.tensor_parallel == 0 else 1)
+    stages = view.pipeline_parallel or (
+        count // view.tensor_parallel if view.tensor_parallel and count % view.tensor_parallel == 0 else 1
+    )
     if view.pipeline_parallel is None and view.tensor_parallel is not None:
         stages = 1
     tensor = view.tensor_parallel or (count // stages if stages <= count else 0)
@@ -112,9 +132,13 @@ def _alike(kind: GpuKind) -> tuple[str, int, tuple[int, int] | None]:
 
 def _devices(view: View, ask: EstimateAsk) -> Diagnostic:
     if not ask.devices:
-        return _error("GS362", "vLLM needs a GPU, and no device was given", DEVICES, "add `--devices 24GiB` or the name of a card")
+        return _error(
+            "GS362", "vLLM needs a GPU, and no device was given", DEVICES, "add `--devices 24GiB` or the name of a card"
+        )
     if len({_alike(kind) for kind in ask.devices}) > 1:
-        return _error("GS361", "the devices of one vLLM instance must be alike, these differ", DEVICES, "give devices of one kind")
+        return _error(
+            "GS361", "the devices of one vLLM instance must be alike, these differ", DEVICES, "give devices of one kind"
+        )
     tensor, stages = view.tensor_parallel or 1, view.pipeline_parallel or 1
     return _error(
         "GS361",
@@ -127,7 +151,8 @@ def _devices(view: View, ask: EstimateAsk) -> Diagnostic:
 def _refused(view: View, devices: tuple[GpuKind, ...], tensor: int, stages: int) -> tuple[Diagnostic, ...]:
     place = Place(file="--tensor-parallel") if view.tensor_parallel is not None else DEVICES
     found = [
-        _error("GS349", refusal.detail, place, sizes_help(view, stages)) for refusal in refusals(view.shape, tensor, stages, view.terms)
+        _error("GS349", refusal.detail, place, sizes_help(view, stages))
+        for refusal in refusals(view.shape, tensor, stages, view.terms)
     ]
     found += [
         _error("GS360", refusal.detail, DEVICES, "choose a newer card or another quantisation")
@@ -145,7 +170,14 @@ def _answer(view: View, ask: EstimateAsk, counted: Fit, version: str) -> Estimat
     longest: int | None = None
     if ask.max_context:
         # Counted anew at the ceiling: `auto` sizes its pool by the context.
-        ceiling = fit(view.facts, view.shape, ask.devices[: len(memory)], counted.tensor_parallel, counted.pipeline_parallel, view.wish(view.context_ceiling))
+        ceiling = fit(
+            view.facts,
+            view.shape,
+            ask.devices[: len(memory)],
+            counted.tensor_parallel,
+            counted.pipeline_parallel,
+            view.wish(view.context_ceiling),
+        )
         longest = ceiling.longest(view.context_ceiling) or None
     return Estimate(
         backend="vllm",
@@ -186,7 +218,13 @@ def _notes(view: View, counted: Fit, tensor: int, stages: int) -> tuple[Diagnost
         )
     for what, needed, available in counted.short_of:
         found.append(
-            _error("GS365", f"does not start: {what} needs {needed:,} bytes on a card, there are {available:,}", DEVICES, None, "note")
+            _error(
+                "GS365",
+                f"does not start: {what} needs {needed:,} bytes on a card, there are {available:,}",
+                DEVICES,
+                None,
+                "note",
+            )
         )
     difference = disagreement(view.facts, view.shape)
     if difference is not None:

@@ -14,6 +14,7 @@ BLOCK_TOKENS = 16  # the default on GPUs; FlashMLA rounds up to 64, which change
 FP8_MLA_BYTES = 656  # fp8_ds_mla: 512 latent bytes, 16 bytes of scales, 128 bytes of rope in bf16
 INDEX_SCALE_BYTES = 4  # DeepSeek V3.2's indexer: one float32 scale for each 128 key bytes
 CONCURRENT_BATCHES = 2  # async scheduling, on by default: one batch runs while the next is scheduled
+STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}  # --mamba-ssm-cache-dtype auto: what the configuration names
 STATE_PAGES = 2  # a Mamba state in the align mode of prefix caching; 1 without
 
 
@@ -183,12 +184,12 @@ def state_bytes(shape: Shape, ranks: int, width: int) -> int:
             return inner * (mixer.convolution - 1) * width + inner * mixer.state * width
         groups = max(mixer.groups, ranks) if mixer.groups % ranks else mixer.groups
         tail = -(-(mixer.inner + 2 * groups * mixer.state) // ranks) * (mixer.convolution - 1)
-        return tail * width + -(-mixer.heads // ranks) * mixer.head_width * mixer.state * width
+        state_width = STATE_BYTES.get(mixer.state_dtype, width)
+        return tail * width + -(-mixer.heads // ranks) * mixer.head_width * mixer.state * state_width
     linear = shape.linear
     if linear is None:
         return 0
     channels = -(-(2 * linear.key_heads * linear.key_width + linear.value_heads * linear.value_width) // ranks)
-    return (
-        channels * (linear.convolution - 1) * width
-        + -(-linear.value_heads // ranks) * linear.key_width * linear.value_width * width
-    )
+    return channels * (linear.convolution - 1) * width + -(
+        -linear.value_heads // ranks
+    ) * linear.key_width * linear.value_width * STATE_BYTES.get(linear.state_dtype, width)

@@ -9,7 +9,8 @@ from gslc.engines.vllm_versions import Version, version_tuple
 from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import GpuKind
 from gslc.memory.vllm.architectures import supports_pipeline
-from gslc.memory.vllm.matrices import VOCABULARY_PADDING, Matrix, matrices
+from gslc.memory.vllm.matrices import matrices
+from gslc.memory.vllm.matrix import VISION, VOCABULARY_PADDING, Matrix
 from gslc.memory.vllm.shape import Shape
 from gslc.memory.vllm.weights import converted
 
@@ -112,7 +113,7 @@ def _kv_heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
 def _widths(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for matrix in matrices(shape):
-        if matrix.name in seen:
+        if matrix.name in seen or matrix.name.startswith(VISION):
             continue
         seen.add(matrix.name)
         yield from _divides(matrix, ranks, terms)

@@ -6,37 +6,12 @@ One description serves twice: `legality` asks whether the splits divide, `weight
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from gslc.memory.vllm.config import flag, integer, text
+from gslc.memory.vllm.encoders import audio_encoder, encoder_ends, vision_tower
+from gslc.memory.vllm.matrix import FLOAT32_BYTES, Matrix, Split
+from gslc.memory.vllm.mixers import delta_net, state_space
 from gslc.memory.vllm.shape import Experts, Mla, Shape
-
-Split: TypeAlias = Literal["column", "row", "heads", "whole", "vocabulary", "expert_column", "expert_row"]
-Stage: TypeAlias = Literal["block", "first", "last"]
-FLOAT32_BYTES = 4
-VOCABULARY_PADDING = 64  # vllm/model_executor/layers/vocab_parallel_embedding.py: DEFAULT_VOCAB_PADDING_SIZE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matrix:
-    """`outputs` x `inputs` values, `repeats` times in every layer of `layers`.
-
-    heads: the query, key and value projections side by side; key and value heads are replicated where there are fewer
-    than ranks. column parts are split one by one (gate and up). whole: every rank holds all of it.
-    """
-
-    name: str
-    split: Split
-    outputs: int
-    inputs: int = 1
-    parts: tuple[int, ...] = ()  # outputs of the matrices stored side by side; () for one
-    bias: bool = False
-    repeats: int = 1
-    layers: tuple[int, ...] = ()
-    stage: Stage = "block"
-    quantized: bool = False
-    value_bytes: int | None = None  # None: the model's dtype
 
 
 def matrices(shape: Shape) -> tuple[Matrix, ...]:
@@ -45,12 +20,13 @@ def matrices(shape: Shape) -> tuple[Matrix, ...]:
         [
             *_ends(shape),
             *_attention(shape),
-            *_state_space(shape),
-            *_linear(shape),
+            *state_space(shape),
+            *delta_net(shape),
             *_feed_forward(shape),
             *_norms(shape),
+            *audio_encoder(shape),
+            *vision_tower(shape),
         ]
-        + list(_encoder(shape))
     )
 
 
@@ -63,11 +39,11 @@ def _ends(shape: Shape) -> Iterator[Matrix]:
     family, hidden = shape.family, shape.hidden
     width = integer(shape.config, "word_embed_proj_dim", default=hidden) if shape.model_type == "opt" else hidden
     if shape.encoder_only:
-        yield Matrix(name="word embeddings", split="vocabulary", outputs=shape.vocabulary, inputs=hidden, stage="first")
-        types = integer(shape.config, "type_vocab_size", default=2)
-        yield Matrix(name="token types", split="whole", outputs=types, inputs=hidden, stage="first")
-    else:
-        yield Matrix(name="embedding", split="vocabulary", outputs=shape.vocabulary, inputs=width, stage="first")
+        yield from encoder_ends(shape)
+        return
+    # Whisper's is a plain embedding that its head shares: whole on every rank.
+    split: Split = "whole" if shape.cross_attention else "vocabulary"
+    yield Matrix(name="embedding", split=split, outputs=shape.vocabulary, inputs=width, stage="first")
     if width != hidden:
         yield Matrix(name="project_in", split="whole", outputs=hidden, inputs=width, stage="first")
         yield Matrix(name="project_out", split="whole", outputs=width, inputs=hidden, stage="last")
@@ -75,21 +51,21 @@ def _ends(shape: Shape) -> Iterator[Matrix]:
         rows = shape.positions + family.positions
         yield Matrix(name="positions", split="whole", outputs=rows, inputs=hidden, stage="first")
     norm = (2 if family.norm_bias else 1) if family.norm_weight else 0
-    if family.embedding_norm or shape.encoder_only:
+    if family.embedding_norm:
         yield Matrix(name="embedding norm", split="whole", outputs=norm, inputs=hidden, stage="first")
-    if family.final_norm and norm:
+    # OPT-350M normalises behind its layers and has no norm at the end.
+    ends_in_norm = family.final_norm and flag(shape.config, "do_layer_norm_before", default=True)
+    if ends_in_norm and norm:
         yield Matrix(name="final norm", split="whole", outputs=norm, inputs=hidden, stage="last")
-    if not shape.encoder_only and shape.architecture.endswith(
-        ("LMHeadModel", "ForCausalLM", "ForConditionalGeneration")
-    ) | (shape.architecture == ""):
-        yield Matrix(
-            name="output head",
-            split="vocabulary",
-            outputs=shape.vocabulary,
-            inputs=width,
-            stage="last",
-            bias=family.head_bias,
-        )
+    # A bare MistralModel has a head too where it generates; where it pools, the files themselves tell that they have none.
+    yield Matrix(
+        name="output head",
+        split="vocabulary",
+        outputs=shape.vocabulary,
+        inputs=width,
+        stage="last",
+        bias=family.head_bias,
+    )
 
 
 def _attention(shape: Shape) -> Iterator[Matrix]:
@@ -224,7 +200,13 @@ def _mlp(shape: Shape, name: str, width: int, layers: tuple[int, ...], *, gated:
 def _experts(shape: Shape, experts: Experts) -> Iterator[Matrix]:
     hidden, layers = shape.hidden, experts.layers
     yield Matrix(
-        name="router", split="whole", outputs=experts.count, inputs=hidden, bias=experts.gate_bias, layers=layers
+        name="router",
+        split="whole",
+        outputs=experts.count,
+        inputs=hidden,
+        bias=experts.gate_bias,
+        layers=layers,
+        value_bytes=FLOAT32_BYTES if shape.model_type == "glm4_moe" else None,
     )
     if experts.router_bias:
         yield Matrix(
@@ -261,121 +243,6 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[Matrix]:
         yield Matrix(name="shared expert gate", split="whole", outputs=1, inputs=hidden, layers=layers)
 
 
-def _state_space(shape: Shape) -> Iterator[Matrix]:
-    layers = tuple(index for index, kind in enumerate(shape.kinds) if kind in {"mamba", "both"})
-    mixer = shape.state_space
-    if not layers or mixer is None:
-        return
-    hidden, inner = shape.hidden, mixer.inner
-    if mixer.version == 1:
-        yield Matrix(
-            name="mixer convolution",
-            split="column",
-            outputs=inner,
-            inputs=mixer.convolution,
-            bias=mixer.convolution_bias,
-            layers=layers,
-        )
-        yield Matrix(
-            name="mixer input",
-            split="column",
-            outputs=2 * inner,
-            inputs=hidden,
-            parts=(inner, inner),
-            bias=mixer.projection_bias,
-            layers=layers,
-            quantized=True,
-        )
-        yield Matrix(
-            name="mixer parameters", split="row", outputs=mixer.rank + 2 * mixer.state, inputs=inner, layers=layers
-        )
-        yield Matrix(name="mixer steps", split="column", outputs=inner, inputs=mixer.rank, bias=True, layers=layers)
-        yield Matrix(
-            name="mixer decay",
-            split="column",
-            outputs=inner,
-            inputs=mixer.state,
-            layers=layers,
-            value_bytes=FLOAT32_BYTES,
-        )
-        yield Matrix(name="mixer skip", split="column", outputs=inner, layers=layers)
-        yield Matrix(
-            name="mixer output",
-            split="row",
-            outputs=hidden,
-            inputs=inner,
-            bias=mixer.projection_bias,
-            layers=layers,
-            quantized=True,
-        )
-        if mixer.inner_norms:
-            yield Matrix(name="mixer norms", split="whole", outputs=mixer.rank + 2 * mixer.state, layers=layers)
-        return
-    states = 2 * mixer.groups * mixer.state
-    yield Matrix(
-        name="mixer convolution",
-        split="column",
-        outputs=inner + states,
-        inputs=mixer.convolution,
-        parts=(inner, states // 2, states // 2),
-        bias=mixer.convolution_bias,
-        layers=layers,
-    )
-    yield Matrix(
-        name="mixer input",
-        split="column",
-        outputs=2 * inner + states + mixer.heads,
-        inputs=hidden,
-        parts=(inner, inner, states // 2, states // 2, mixer.heads),
-        bias=mixer.projection_bias,
-        layers=layers,
-        quantized=True,
-    )
-    yield Matrix(name="mixer heads", split="column", outputs=mixer.heads, inputs=2, layers=layers)
-    yield Matrix(name="mixer decay", split="column", outputs=mixer.heads, layers=layers, value_bytes=FLOAT32_BYTES)
-    yield Matrix(name="mixer norm", split="column", outputs=inner, layers=layers)
-    yield Matrix(
-        name="mixer output",
-        split="row",
-        outputs=hidden,
-        inputs=inner,
-        bias=mixer.projection_bias,
-        layers=layers,
-        quantized=True,
-    )
-
-
-def _linear(shape: Shape) -> Iterator[Matrix]:
-    layers = tuple(index for index, kind in enumerate(shape.kinds) if kind == "linear")
-    mixer = shape.linear
-    if not layers or mixer is None:
-        return
-    keys, values = mixer.key_heads * mixer.key_width, mixer.value_heads * mixer.value_width
-    yield Matrix(
-        name="delta net convolution", split="column", outputs=2 * keys + values, inputs=mixer.convolution, layers=layers
-    )
-    yield Matrix(
-        name="delta net input",
-        split="column",
-        outputs=2 * keys + 2 * values,
-        inputs=shape.hidden,
-        parts=(keys, keys, values, values),
-        layers=layers,
-        quantized=True,
-    )
-    yield Matrix(
-        name="delta net gates", split="column", outputs=2 * mixer.value_heads, inputs=shape.hidden, layers=layers
-    )
-    yield Matrix(name="delta net steps", split="column", outputs=mixer.value_heads, layers=layers)
-    yield Matrix(
-        name="delta net decay", split="column", outputs=mixer.value_heads, layers=layers, value_bytes=FLOAT32_BYTES
-    )
-    yield Matrix(name="delta net norm", split="whole", outputs=mixer.value_width, layers=layers)
-    yield Matrix(
-        name="delta net output", split="row", outputs=shape.hidden, inputs=values, layers=layers, quantized=True
-    )
-
-
 def _norms(shape: Shape) -> Iterator[Matrix]:
     family = shape.family
     norms = family.norms
@@ -390,39 +257,15 @@ def _norms(shape: Shape) -> Iterator[Matrix]:
     if not family.norm_weight or not norms:
         return
     biased = family.norm_bias and not flag(shape.config, "no_bias")
+    if shape.model_type == "modernbert":  # its first layer has no norm before the attention
+        yield Matrix(name="first norm", split="whole", outputs=1, inputs=shape.hidden, layers=(0,))
+        layers = tuple(range(1, shape.layers))
+    else:
+        layers = tuple(range(shape.layers))
     yield Matrix(
         name="norms",
         split="whole",
         outputs=norms * (2 if biased else 1),
         inputs=shape.hidden,
-        layers=tuple(range(shape.layers)),
+        layers=layers,
     )
-
-
-def _encoder(shape: Shape) -> Iterator[Matrix]:
-    """Whisper's encoder and the cross attention of its decoder."""
-    if not shape.cross_attention:
-        return
-    hidden, layers = shape.hidden, tuple(range(shape.encoder_layers))
-    width = integer(shape.config, "encoder_ffn_dim", default=4 * hidden)
-    mels = integer(shape.config, "num_mel_bins", default=80)
-    yield Matrix(
-        name="audio convolutions", split="whole", outputs=hidden, inputs=3 * mels + 3 * hidden + 2, stage="first"
-    )
-    yield Matrix(name="audio positions", split="whole", outputs=shape.encoder_positions, inputs=hidden, stage="first")
-    yield Matrix(name="encoder norm", split="whole", outputs=2, inputs=hidden, stage="first")
-    for name, holders in (("encoder", layers), ("cross attention", tuple(range(shape.layers)))):
-        yield Matrix(
-            name=f"{name} query, key and value",
-            split="heads",
-            outputs=3 * hidden,
-            inputs=hidden,
-            parts=(hidden, hidden, hidden),
-            bias=True,
-            layers=holders,
-        )
-        yield Matrix(name=f"{name} output", split="row", outputs=hidden, inputs=hidden, bias=True, layers=holders)
-        yield Matrix(name=f"{name} norm", split="whole", outputs=2, inputs=hidden, layers=holders)
-    yield Matrix(name="encoder up", split="column", outputs=width, inputs=hidden, bias=True, layers=layers)
-    yield Matrix(name="encoder down", split="row", outputs=hidden, inputs=width, bias=True, layers=layers)
-    yield Matrix(name="encoder norms", split="whole", outputs=2, inputs=hidden, layers=layers)

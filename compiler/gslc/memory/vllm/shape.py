@@ -60,6 +60,7 @@ class StateSpace:
     convolution_bias: bool = True
     projection_bias: bool = False
     inner_norms: bool = False
+    state_dtype: str = ""  # of the recurrent state; "" follows the cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ class LinearAttention:
     key_width: int
     value_width: int
     convolution: int
+    state_dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,10 @@ class Vision:
     heads: int
     hidden: int
     intermediate: int
+    gated: bool = False
+    patch_values: int = 0  # numbers of one patch: colours x height x width (x frames)
+    patches: int = 0  # of a picture of the tower's own size
+    merged: int = 0  # patches that become one token; 0: a projector of two layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +270,9 @@ def _kinds_by_rule(inner: Config, model_type: str, layers: int) -> tuple[LayerKi
     if model_type in {"qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"}:
         interval = integer(inner, "full_attention_interval", default=4)
         return _mix(((index + 1) % interval == 0 for index in range(layers)), "linear")
+    if model_type == "llama4_text" and integer(inner, "attention_chunk_size"):
+        rotated = integers(inner, "no_rope_layers") or tuple(int((index + 1) % 4 != 0) for index in range(layers))
+        return _mix((not rotated[index] for index in range(layers)), "chunked")
     if not window:
         return _all("full", layers)
     if model_type in {"gemma2", "gpt_oss"}:
@@ -378,6 +387,7 @@ def _state_space(inner: Config, model_type: str, hidden: int) -> StateSpace | No
         head_width=width,
         convolution_bias=flag(inner, "mamba_conv_bias", "use_conv_bias", default=True),
         projection_bias=flag(inner, "mamba_proj_bias", "use_bias"),
+        state_dtype=text(inner, "mamba_ssm_cache_dtype", default="float32" if model_type == "nemotron_h" else ""),
     )
 
 
@@ -391,6 +401,7 @@ def _linear(inner: Config) -> LinearAttention | None:
         key_width=integer(inner, "linear_key_head_dim", default=128),
         value_width=integer(inner, "linear_value_head_dim", default=128),
         convolution=integer(inner, "linear_conv_kernel_dim", default=4),
+        state_dtype=text(inner, "mamba_ssm_dtype", "mamba_ssm_cache_dtype"),
     )
 
 
@@ -401,14 +412,18 @@ def _vision(config: Config) -> Vision | None:
         found = mapping(thinker, "vision_config")
     if found is None:
         return None
-    hidden = integer(found, "embed_dim", "hidden_size", "width")
-    if text(found, "model_type").startswith("qwen2_5_vl") or text(config, "model_type") == "qwen2_5_vl":
-        hidden = integer(found, "hidden_size", default=hidden)
-    heads = integer(found, "num_heads", "num_attention_heads", "heads", default=16)
-    ratio = integer(found, "mlp_ratio", default=4)
+    gated = "qwen2_5" in text(found, "model_type", default=text(config, "model_type"))
+    hidden = integer(found, "hidden_size") if gated else integer(found, "embed_dim", "hidden_size", "width")
+    patch = integer(found, "patch_size", default=14)
+    merge = integer(found, "spatial_merge_size")
+    side = integer(found, "image_size", default=336) // max(1, patch)
     return Vision(
         layers=integer(found, "depth", "num_hidden_layers", "layers"),
-        heads=heads,
+        heads=integer(found, "num_heads", "num_attention_heads", "heads", default=16),
         hidden=hidden,
-        intermediate=integer(found, "intermediate_size", default=hidden * ratio),
+        intermediate=integer(found, "intermediate_size", default=hidden * integer(found, "mlp_ratio", default=4)),
+        gated=gated,
+        patch_values=3 * patch * patch * integer(found, "temporal_patch_size", default=1),
+        patches=side * side,
+        merged=merge * merge,
     )

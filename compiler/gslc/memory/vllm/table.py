@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gslc.ir.facts import SafetensorsFacts, TensorGroup
-from gslc.memory.vllm.matrices import VOCABULARY_PADDING
+from gslc.memory.vllm.matrix import VOCABULARY_PADDING
 from gslc.memory.vllm.shape import Shape
 from gslc.memory.vllm.weights import RankWeights, rank_weights, stage_layers, value_bytes
 
@@ -24,9 +24,13 @@ TYPE_BITS = {
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 # Buffers that some checkpoints carry along and vLLM leaves aside.
-SKIPPED = re.compile(r"(rotary_emb\.inv_freq|\.attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|rotary_pos_emb)$")
+SKIPPED = re.compile(
+    r"(rotary_emb\.inv_freq|\.attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|rotary_pos_emb)$"
+)
 # Held in float32 whatever the model's dtype is.
-KEPT_WIDE = re.compile(r"(A_log|e_score_correction_bias|weight_scale_inv|weight_scale|input_scale|activation_scale|_scale)$")
+KEPT_WIDE = re.compile(
+    r"(A_log|e_score_correction_bias|weight_scale_inv|weight_scale|input_scale|activation_scale|_scale)$"
+)
 VOCABULARY = re.compile(
     r"(embed_tokens|\bwte|word_embeddings|embed_in|tok_embeddings|embeddings\.word_embeddings|backbone\.embeddings?|embed_out|lm_head)\.(weight|qweight|scales|qzeros|bias)$"
     r"|^output\.weight$|^(model\.)?embeddings\.weight$"
@@ -44,7 +48,9 @@ COLUMN = re.compile(
 )
 EXPERTS = re.compile(r"\.(experts|block_sparse_moe)\.")
 VISION = re.compile(r"^(model\.)?(visual|vision_tower|vision_model|vit|vision_encoder|img_processor|image_)")
-FIRST = re.compile(r"(embed_positions|wpe|position_embeddings|token_type_embeddings|word_embeddings_layernorm|project_in)")
+FIRST = re.compile(
+    r"(embed_positions|wpe|position_embeddings|token_type_embeddings|word_embeddings_layernorm|project_in)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,14 @@ def model_weights(
     stages = stage_layers(shape.layers, pipeline_parallel)
     totals = tuple(
         table_bytes(
-            facts.tensors, shape, tensor_parallel, index, stages, width, expert_parallel=expert_parallel, vision_whole=vision_whole
+            facts.tensors,
+            shape,
+            tensor_parallel,
+            index,
+            stages,
+            width,
+            expert_parallel=expert_parallel,
+            vision_whole=vision_whole,
         )
         for index in range(pipeline_parallel)
     )
@@ -159,9 +172,7 @@ def _copies(group: TensorGroup, rule: Rule, held: frozenset[int], *, first: bool
     return int(first if rule.stage == "first" else last)
 
 
-def _share(
-    group: TensorGroup, rule: Rule, shape: Shape, ranks: int, width: int, *, expert_parallel: bool
-) -> int:
+def _share(group: TensorGroup, rule: Rule, shape: Shape, ranks: int, width: int, *, expert_parallel: bool) -> int:
     """Bytes of one copy of a tensor on one rank."""
     values = 1
     for size in group.shape:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gslc.memory.vllm.matrices import VOCABULARY_PADDING, Matrix, matrices
+from gslc.memory.vllm.matrices import matrices
+from gslc.memory.vllm.matrix import VOCABULARY_PADDING, Matrix
 from gslc.memory.vllm.quantization import matrix_bytes
 from gslc.memory.vllm.shape import Shape
 

@@ -32,7 +32,9 @@ def names(of: Shape, tensor: int, stages: int = 1, **terms: object) -> set[str]:
 
 
 def test_heads_must_divide() -> None:
-    assert ("attention heads", "28 attention heads: tensor parallel 8 needs 28 % 8 == 0, it is 4") in rules(shape(QWEN), 8)
+    assert ("attention heads", "28 attention heads: tensor parallel 8 needs 28 % 8 == 0, it is 4") in rules(
+        shape(QWEN), 8
+    )
 
 
 def test_the_padded_vocabulary_must_divide_even_where_the_heads_do() -> None:
@@ -42,9 +44,19 @@ def test_the_padded_vocabulary_must_divide_even_where_the_heads_do() -> None:
 
 
 def test_kv_heads_divide_or_are_replicated_evenly() -> None:
-    phi = shape(LLAMA, hidden_size=5120, intermediate_size=17920, num_attention_heads=40, num_key_value_heads=10, vocab_size=100352)
+    phi = shape(
+        LLAMA,
+        hidden_size=5120,
+        intermediate_size=17920,
+        num_attention_heads=40,
+        num_key_value_heads=10,
+        vocab_size=100352,
+    )
     assert [size for size in (1, 2, 4, 5, 8, 10) if not rules(phi, size)] == [1, 2]
-    assert dict(rules(phi, 4))["key and value heads"] == "40 heads, 10 KV heads: tensor parallel 4 needs 10 % 4 == 0 or 4 % 10 == 0"
+    assert (
+        dict(rules(phi, 4))["key and value heads"]
+        == "40 heads, 10 KV heads: tensor parallel 4 needs 10 % 4 == 0 or 4 % 10 == 0"
+    )
 
 
 def test_an_architecture_that_never_replicates_ends_at_its_kv_heads() -> None:
@@ -72,12 +84,26 @@ def test_quantisation_groups_may_not_straddle_ranks(inter: int, tensor: int, leg
 
 
 def test_awq_packs_outputs() -> None:
-    odd = shape(LLAMA, quantization_config=AWQ, intermediate_size=1028, hidden_size=1024, num_attention_heads=8, num_key_value_heads=8)
+    odd = shape(
+        LLAMA,
+        quantization_config=AWQ,
+        intermediate_size=1028,
+        hidden_size=1024,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+    )
     assert "packed values" in names(odd, 1)
 
 
 def test_marlin_tiles_were_a_rule_before_padding() -> None:
-    old = shape(QWEN, quantization_config=GPTQ, intermediate_size=64 * 149, hidden_size=4096, num_attention_heads=32, num_key_value_heads=4)
+    old = shape(
+        QWEN,
+        quantization_config=GPTQ,
+        intermediate_size=64 * 149,
+        hidden_size=4096,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+    )
     assert "Marlin tiles" in names(old, 1, version="0.10.2")
     assert "Marlin tiles" not in names(old, 1, version="0.26.0")
 
@@ -85,7 +111,9 @@ def test_marlin_tiles_were_a_rule_before_padding() -> None:
 def test_fp8_blocks_divide_what_a_rank_holds() -> None:
     moe = shape("Qwen/Qwen3-30B-A3B", quantization_config=BLOCKS)
     assert names(moe, 2) == set()
-    assert ("FP8 blocks", "expert up has 192 outputs on each of 4 ranks: not a multiple of the block of 128") in rules(moe, 4)
+    assert ("FP8 blocks", "expert up has 192 outputs on each of 4 ranks: not a multiple of the block of 128") in rules(
+        moe, 4
+    )
     assert names(moe, 4, expert_parallel=True) == set()
 
 
@@ -113,12 +141,21 @@ def test_cards_are_too_old_for_a_dtype_or_a_method() -> None:
     def told(of: Shape, kind: GpuKind, asked: Terms = terms) -> list[str]:
         return [item.detail for item in card_refusals(of, kind, asked)]
 
-    dynamic: Json = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8}}}}
+    dynamic: Json = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"g": {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8}}},
+    }
     assert told(shape(LLAMA), T4) == []
-    assert told(shape(LLAMA), T4, Terms(version="0.26.0", dtype="bfloat16")) == ["bfloat16 needs compute capability 8.0, Tesla T4 has 7.5"]
+    assert told(shape(LLAMA), T4, Terms(version="0.26.0", dtype="bfloat16")) == [
+        "bfloat16 needs compute capability 8.0, Tesla T4 has 7.5"
+    ]
     assert told(shape("openai/gpt-oss-20b"), T4) == ["mxfp4 needs compute capability 8.0, Tesla T4 has 7.5"]
-    assert told(shape(LLAMA, quantization_config=dynamic), A100) == ["compressed-tensors-float needs compute capability 8.9, NVIDIA A100 has 8.0"]
-    assert told(shape(LLAMA), A100, Terms(version="0.26.0", kv_cache_dtype="fp8")) == ["an fp8 KV cache needs compute capability 8.9, NVIDIA A100 has 8.0"]
+    assert told(shape(LLAMA, quantization_config=dynamic), A100) == [
+        "compressed-tensors-float needs compute capability 8.9, NVIDIA A100 has 8.0"
+    ]
+    assert told(shape(LLAMA), A100, Terms(version="0.26.0", kv_cache_dtype="fp8")) == [
+        "an fp8 KV cache needs compute capability 8.9, NVIDIA A100 has 8.0"
+    ]
     assert told(shape(LLAMA, quantization_config=dynamic), MI300) == []
 
 

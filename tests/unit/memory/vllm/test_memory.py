@@ -51,7 +51,10 @@ def test_three_stages_hold_what_the_real_layers_held() -> None:
 def test_a_tied_embedding_is_on_the_first_and_on_the_last_stage() -> None:
     small = "Qwen/Qwen2.5-0.5B-Instruct"
     assert rank_weights(read_shape(files_of(small)), 1)[0].total_bytes == 988_065_536
-    assert [stage.total_bytes for stage in rank_weights(read_shape(files_of(small)), 1, 2)] == [630_166_528, 630_168_320]
+    assert [stage.total_bytes for stage in rank_weights(read_shape(files_of(small)), 1, 2)] == [
+        630_166_528,
+        630_168_320,
+    ]
 
 
 def test_awq_weights_are_those_of_the_real_layers() -> None:
@@ -152,7 +155,9 @@ def test_a_stated_pool_replaces_the_utilisation() -> None:
 
 
 @given(st.sampled_from(DENSE), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2]), st.integers(64, 131_072))
-def test_a_longer_context_never_fits_where_a_shorter_one_does_not(name: str, tensor: int, stages: int, context: int) -> None:
+def test_a_longer_context_never_fits_where_a_shorter_one_does_not(
+    name: str, tensor: int, stages: int, context: int
+) -> None:
     limits: dict[str, object] = {"parallel": 64, "batched_tokens": 2048}
     here = counted(name, RTX_4090, tensor, stages, context=context, **limits)
     longer = counted(name, RTX_4090, tensor, stages, context=context + 1024, **limits)
@@ -194,9 +199,16 @@ def table(name: str) -> tuple[TensorGroup, ...]:
         "mlp.up_proj.weight": (inter, hidden), "mlp.down_proj.weight": (hidden, inter),
         "input_layernorm.weight": (hidden,), "post_attention_layernorm.weight": (hidden,),
     }  # fmt: skip
-    ends = {"model.embed_tokens.weight": (152_064, hidden), "model.norm.weight": (hidden,), "lm_head.weight": (152_064, hidden)}
+    ends = {
+        "model.embed_tokens.weight": (152_064, hidden),
+        "model.norm.weight": (hidden,),
+        "lm_head.weight": (152_064, hidden),
+    }
     return (
-        *(TensorGroup(name=f"model.layers.{{}}.{key}", type="BF16", shape=size, blocks=blocks) for key, size in shapes.items()),
+        *(
+            TensorGroup(name=f"model.layers.{{}}.{key}", type="BF16", shape=size, blocks=blocks)
+            for key, size in shapes.items()
+        ),
         *(TensorGroup(name=key, type="BF16", shape=size) for key, size in ends.items()),
     )
 
@@ -211,4 +223,6 @@ def test_files_and_configuration_say_the_same_of_every_rank(tensor: int, stages:
             files, shape, (H200,) * (tensor * stages), tensor, stages, Wish(context=4096, terms=Terms(version="0.26.0"))
         )
         expected = rank_weights(shape, tensor, stages)
-        assert [held.ranks[stage * tensor].weights for stage in range(stages)] == [item.total_bytes for item in expected]
+        assert [held.ranks[stage * tensor].weights for stage in range(stages)] == [
+            item.total_bytes for item in expected
+        ]

@@ -40,4 +40,3 @@ def test_what_lies_outside_of_the_budget_is_never_counted_short() -> None:
         counted = counted_like(row, H200)
         for rank in row["ranks"]:
             assert counted.ranks[rank["rank"]].outside >= rank["init_non_torch"], (row["model"], row["scenario"])
-

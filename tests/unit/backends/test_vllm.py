@@ -1,0 +1,299 @@
+"""vLLM's layouts on hosts, and the processes that they become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gslc.backends.vllm import Vllm
+from gslc.ir.diagnostic import Diagnostic
+from gslc.ir.inputs import EnginePin, GpuKind, Host, Requirement, RequirementPart, SecretRef
+from gslc.ir.lock import Seat
+from gslc.ir.placement import Assignment, Request
+from tests.support.vllm_models import (
+    GIB,
+    H200,
+    RTX_4090,
+    T4,
+    choices_of,
+    class_of,
+    facts_of,
+    host_of,
+    launches_of,
+    request_of,
+)
+
+LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
+BIG, MOE, PHI = "Qwen/Qwen2.5-32B-Instruct", "mistralai/Mixtral-8x22B-v0.1", "microsoft/Phi-3-mini-4k-instruct"
+FOUR = host_of("atlas", *[RTX_4090] * 4)
+BACKEND = Vllm()
+
+
+def review(name: str, *hosts: Host, **keys: object) -> list[Diagnostic]:
+    version = keys.pop("version", None)
+    return list(BACKEND.review(request_of(name, *(hosts or (FOUR,)), version=version, **keys)))  # type: ignore[arg-type]
+
+
+def said(name: str, **keys: object) -> list[tuple[str, str, int, int]]:
+    return [(item.code, item.severity, item.place.line, item.place.column) for item in review(name, **keys)]
+
+
+# ------------------------------------------------------------------ layouts
+
+
+def test_one_card_is_enough_where_it_fits() -> None:
+    (choice,) = choices_of(request_of(LLAMA, FOUR), FOUR)
+    assert choice.label == "one GPU"
+    assert choice.exclusive
+    assert choice.layout.gpu_memory_utilization == 900
+    assert (choice.layout.context, choice.layout.parallel, choice.layout.layers) == (8192, 256, 32)
+    assert choice.parts[0].gpus[0].weights == 16_060_522_496
+
+
+def test_else_the_smallest_legal_size_that_fits_is_taken_and_the_smaller_are_explained() -> None:
+    options = BACKEND.options(request_of(BIG, FOUR), class_of(FOUR))
+    assert [choice.label for choice in options.fixed] == ["tensor parallel 4"]
+    assert {(item.what, item.rule) for item in options.refused} == {
+        ("one GPU", "GPU memory"),
+        ("tensor parallel 2", "GPU memory"),
+        ("tensor parallel 3", "attention heads"),
+        ("tensor parallel 3", "key and value heads"),
+        ("tensor parallel 3", "widths"),
+    }
+
+
+def test_every_card_of_a_choice_has_room_for_what_it_is_given() -> None:
+    for name in (LLAMA, QWEN, BIG, PHI):
+        for choice in choices_of(request_of(name, FOUR), FOUR):
+            for need in choice.parts[0].gpus:
+                assert need.total <= RTX_4090.memory_bytes
+                assert need.total == need.weights + need.kv_cache + need.compute + need.overhead
+
+
+def test_reserved_memory_lowers_the_utilisation() -> None:
+    reserved = replace(FOUR, reserved_gpu_memory_bytes=3 * GIB)
+    (choice,) = choices_of(request_of(LLAMA, reserved), reserved)
+    assert choice.layout.gpu_memory_utilization is not None
+    assert choice.layout.gpu_memory_utilization < 900
+    assert choice.parts[0].gpus[0].total <= RTX_4090.memory_bytes - 3 * GIB
+    assert [item.topic for item in choice.decisions] == ["layout", "gpu_memory_utilization"]
+
+
+def test_sharing_is_right_sized_and_not_exclusive() -> None:
+    request = request_of("Qwen/Qwen3-0.6B", FOUR, gpu_memory_utilization="auto", parallel=4, context=4096)
+    (choice,) = choices_of(request, FOUR)
+    assert not choice.exclusive
+    assert choice.parts[0].gpus[0].total < 8 * GIB
+    assert launches_of(request, FOUR)[0].measures_free_memory
+
+
+def test_on_hosts_of_two_kinds_each_need_names_its_kind() -> None:
+    mixed = host_of("mixed", RTX_4090, RTX_4090, H200)
+    found = {choice.parts[0].kind: choice for choice in choices_of(request_of(LLAMA, mixed), mixed)}
+    assert set(found) == {RTX_4090, H200}
+    assert found[H200].layout.parallel == 1024
+
+
+def test_a_card_that_is_too_old_is_refused_with_its_capability() -> None:
+    old = host_of("old", T4)
+    options = BACKEND.options(request_of("openai/gpt-oss-20b", old), class_of(old))
+    assert options.fixed == ()
+    assert options.refused[0].detail == "mxfp4 needs compute capability 8.0, Tesla T4 has 7.5"
+
+
+def test_several_hosts_only_when_distributed_and_with_equal_parts() -> None:
+    a, b = FOUR, host_of("boreas", *[RTX_4090] * 4)
+    alone = request_of("meta-llama/Llama-3.1-405B-Instruct", a, b)
+    assert choices_of(alone, a) == ()
+    hosts = tuple(host_of(name, *[H200] * 4) for name in ("alpha", "beta", "gamma"))
+    spread = request_of("meta-llama/Llama-3.1-405B-Instruct", *hosts, distributed=True)
+    (choice,) = choices_of(spread, hosts[0])
+    assert choice.layout.pipeline_parallel == 2
+    assert choice.layout.tensor_parallel == 4
+    assert [len(part.gpus) for part in choice.parts] == [4, 4]
+    assert [part.ports for part in choice.parts] == [("http", "master"), ()]
+
+
+def test_stated_requirements_replace_the_estimate() -> None:
+    stated = Requirement(parts=(RequirementPart(gpus=2, gpu_memory_bytes=20 * GIB, memory_bytes=8 * GIB),))
+    request = request_of(QWEN, FOUR, requirements=(stated,))
+    (choice,) = choices_of(request, FOUR)
+    assert [need.stated for need in choice.parts[0].gpus] == [20 * GIB] * 2
+    (launch,) = launches_of(request, FOUR)
+    words = dict(zip(launch.argv, launch.argv[1:], strict=False))
+    assert words["--tensor-parallel-size"] == "2"
+    assert 0.5 < float(words["--gpu-memory-utilization"]) * RTX_4090.memory_bytes / (20 * GIB) <= 1
+
+
+# ------------------------------------------------------------------ processes
+
+
+def test_a_launch_says_everything_that_a_supervisor_needs() -> None:
+    (launch,) = launches_of(
+        request_of(LLAMA, FOUR, api_key=SecretRef(name="key"), env=(("A", "b"), ("T", SecretRef(name="t")))), FOUR
+    )
+    assert launch.program == "/usr/local/bin/vllm"
+    assert launch.argv[:2] == ("serve", f"/var/lib/gslc/models/hf/{LLAMA}/{'a' * 40}")
+    assert launch.image == "vllm/vllm-openai:v0.26.0"
+    assert launch.image_entrypoint == ("vllm",)
+    assert dict(launch.env) == {"A": "b", "HF_HUB_OFFLINE": "1", "VLLM_HOST_IP": "10.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+    assert launch.secret_env == (("T", "t"), ("VLLM_API_KEY", "key"))
+    assert {name for name, _ in launch.cache_env} == {"HF_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT"}
+    assert launch.health_path == "/health"
+    assert launch.start_seconds >= 600
+    assert launch.shared_memory_bytes == 0
+    assert not launch.group_restart
+    assert launch.jit
+
+
+def test_several_ranks_need_shared_memory() -> None:
+    assert launches_of(request_of(BIG, FOUR), FOUR)[0].shared_memory_bytes >= 1 * GIB
+
+
+def test_followers_are_headless_and_restart_with_their_leader() -> None:
+    hosts = tuple(host_of(name, *[H200] * 4) for name in ("alpha", "beta"))
+    leader, follower = launches_of(request_of("meta-llama/Llama-3.1-405B-Instruct", *hosts, distributed=True), *hosts)
+    assert (leader.role, leader.name, leader.health_path, leader.extra_ports) == (
+        "leader",
+        "chat-0",
+        "/health",
+        (20001,),
+    )
+    assert (follower.role, follower.name, follower.health_path, follower.port) == ("worker", "chat-0-worker-1", None, 0)
+    assert leader.group_restart
+    assert follower.group_restart
+    assert "--headless" in follower.argv
+    assert "--headless" not in leader.argv
+    for launch in (leader, follower):
+        words = dict(zip(launch.argv, launch.argv[1:], strict=False))
+        assert (words["--nnodes"], words["--master-addr"], words["--master-port"]) == ("2", "10.0.0.1", "20001")
+        assert words["--node-rank"] == str(launch.rank)
+    assert dict(follower.env)["VLLM_HOST_IP"] == "10.0.0.2"
+
+
+def test_old_cards_are_told_half_precision() -> None:
+    old = host_of("old", T4)
+    argv = launches_of(request_of("Qwen/Qwen2.5-1.5B-Instruct", old), old)[0].argv
+    assert argv[argv.index("--dtype") + 1] == "half"
+    assert "--dtype" not in launches_of(request_of("Qwen/Qwen2.5-1.5B-Instruct", FOUR), FOUR)[0].argv
+
+
+@pytest.mark.parametrize(("kind", "convert"), [("embedding", "embed"), ("reranker", "classify")])
+def test_models_that_pool_are_started_to_pool(kind: str, convert: str) -> None:
+    argv = launches_of(request_of("Qwen/Qwen3-0.6B", FOUR, kind=kind), FOUR)[0].argv  # type: ignore[arg-type]
+    assert argv[argv.index("--runner") + 1] == "pooling"
+    assert argv[argv.index("--convert") + 1] == convert
+
+
+def test_pins_decide_program_image_and_release() -> None:
+    host = host_of("atlas", RTX_4090, engines={"vllm": EnginePin(version="0.32.0", path="/opt/vllm/bin")})
+    request = request_of(LLAMA, host)
+    assert BACKEND.engine_version(request, class_of(host)) == "0.32.0"
+    (launch,) = launches_of(request, host)
+    assert (launch.program, launch.image) == ("/opt/vllm/bin/vllm", "vllm/vllm-openai:v0.32.0")
+    assert BACKEND.engine_version(request_of(LLAMA, FOUR, image="registry/vllm:v0.20.2"), class_of(FOUR)) == "0.20.2"
+
+
+def test_the_users_arguments_are_kept_and_no_flag_has_two_values() -> None:
+    args = ("--max-model-len=4K", "--enforce-eager", "--seed", "7", "--max_num_seqs", "16")
+    argv = launches_of(request_of(LLAMA, FOUR, args=args), FOUR)[0].argv
+    assert argv[-3:] == ("--enforce-eager", "--seed", "7")
+    words = dict(zip(argv, argv[1:], strict=False))
+    assert (words["--max-model-len"], words["--max-num-seqs"]) == ("4096", "16")
+
+
+# ------------------------------------------------------------------ where it runs
+
+
+def test_hosts_without_linux_a_gpu_or_an_image_are_excluded_with_the_rule() -> None:
+    mi300 = GpuKind(model="AMD Instinct MI300X", vendor="amd", memory_bytes=192 * GIB)
+    npu = GpuKind(model="Ascend 910B", vendor="ascend", memory_bytes=64 * GIB)
+
+    def rules(host: Host) -> list[str]:
+        return [item.rule for item in BACKEND.excludes(request_of(LLAMA, host), class_of(host))]
+
+    assert rules(FOUR) == []
+    assert rules(replace(FOUR, os="windows")) == ["platform"]
+    assert rules(host_of("bare")) == ["GPU"]
+    assert rules(host_of("npu", npu, target="compose")) == ["image"]
+    assert rules(host_of("npu", npu)) == []
+    assert rules(host_of("red", mi300, target="compose")) == []
+
+
+# ------------------------------------------------------------------ review
+
+
+def test_a_good_model_has_nothing_said_of_it() -> None:
+    assert review(LLAMA, args=("--enforce-eager",), tensor_parallel=2, context=8192) == []
+
+
+def test_mistakes_in_args_are_located_by_their_place_in_the_list() -> None:
+    args = ("--dtype", "half", "--swap-space", "4", "--enforce-eagr", "--port=1", "-tp", "x")
+    assert said(LLAMA, args=args) == [
+        ("GS342", "error", 4, 3),
+        ("GS341", "error", 4, 5),
+        ("GS344", "error", 4, 7),
+        ("GS347", "error", 4, 6),
+    ]
+
+
+def test_a_key_and_an_argument_with_different_values_are_refused_and_equal_ones_are_not() -> None:
+    assert said(LLAMA, context=4096, args=("--max-model-len", "8K")) == [("GS346", "error", 4, 1)]
+    assert said(LLAMA, context=8192, args=("--max-model-len", "8K")) == []
+    assert said(LLAMA, gpu_memory_utilization=800, args=("--gpu-memory-utilization", "0.9")) == [
+        ("GS346", "error", 4, 1)
+    ]
+
+
+def test_a_context_beyond_the_maximum_is_refused_unless_allowed() -> None:
+    (found,) = review(QWEN, context=65_536)
+    assert (found.code, found.help) == ("GS348", "set `context: 32768` or less")
+    assert review(QWEN, context=65_536, env=(("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1"),)) == []
+
+
+def test_an_illegal_size_names_those_that_would_work() -> None:
+    found = review(QWEN, tensor_parallel=7)
+    assert {item.code for item in found} == {"GS349"}
+    assert found[0].help == "use tensor parallel 1, 2, 4"
+
+
+def test_gguf_is_not_for_vllm() -> None:
+    facts = replace(facts_of(LLAMA), safetensors=None)
+    assert [item.code for item in BACKEND.review(request_of(LLAMA, FOUR, facts=facts))] == ["GS340"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ({"gpu_layers": 10}, "GS350"),
+        ({"cpu_offload": True}, "GS350"),
+        ({"kv_cache_type": "q8_0"}, "GS358"),
+        ({"args": ("--enable-expert-parallel",)}, "GS354"),
+        ({"args": ("--data-parallel-size", "2")}, "GS359"),
+        ({"args": ("--speculative-config", "{}")}, "GS352"),
+        ({"args": ("--max-num-batched-tokens", "64"), "parallel": 128}, "GS356"),
+        ({"distributed": True, "version": "0.9.2"}, "GS355"),
+        ({"args": ("--nnodes", "2")}, "GS347"),
+        ({"args": ("--api-key", "k")}, "GS347"),
+    ],
+)
+def test_what_vllm_or_the_house_refuses_has_a_code_of_its_own(keys: dict[str, object], code: str) -> None:
+    assert [item.code for item in review(LLAMA, **keys)] == [code]
+
+
+def test_every_release_that_could_run_it_is_reviewed() -> None:
+    newer = host_of("newer", RTX_4090, engines={"vllm": EnginePin(version="0.32.0")})
+    found = review(LLAMA, FOUR, newer, args=("--calculate-kv-scales",))
+    assert [item.code for item in found] == ["GS342"]
+    assert "0.32.0" in found[0].message
+
+
+def test_a_locked_choice_can_be_launched_again() -> None:
+    request: Request = request_of(LLAMA, FOUR)
+    (choice,) = choices_of(request, FOUR)
+    seats = (Seat(host="atlas", gpus=(3,), ports=(20007,)),)
+    (launch,) = BACKEND.launches(
+        request, Assignment(model="chat", replica=0, choice=choice, seats=seats), {"atlas": FOUR}
+    )
+    assert (launch.gpus, launch.port) == ((3,), 20007)

@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,70 +166,38 @@ def flow(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) and value.startswith("{") else str(value)
 
 
-# ------------------------------------------------------------------ diagnostics.md
-
-DIAGNOSTICS = """\
-# Diagnostic codes
-
-Every message has a code that never changes its meaning and is never used again. `gslc explain CODE` prints the entry.
-
-| codes | of |
-|---|---|
-| GS1xx | the cluster file |
-| GS2xx | references and the lock |
-| GS3xx | backends and engines |
-| GS4xx | fit and placement |
-| GS5xx | the check of the finished plan |
-| GS6xx | the output |
-| GS8xx | files and network |
-"""
+# ------------------------------------------------------------------ pages with a script of their own
 
 
-def diagnostics() -> str:
-    """Every diagnostic code with its entry."""
-    from gslc.ir.codes import all_codes
-
-    parts = [HEAD.format(source="compiler/gslc/ir/codes"), DIAGNOSTICS]
-    for code, entry in all_codes().items():
-        parts.append(f"\n## {code}\n\n**{sentence(entry.title)}** {entry.meaning}\n\n*{entry.remedy}*\n")
-    return "".join(parts)
-
-
-def sentence(title: str) -> str:
-    """A title as a sentence."""
-    return f"{title[:1].upper()}{title[1:]}{'' if title.endswith(('.', '?', '!')) else '.'}"
-
-
-# ------------------------------------------------------------------ gpus.md
-
-
-def gpus() -> str:
-    """The GPU table, printed by the script that keeps it."""
+def printed(script: Path) -> str:
+    """What a page's script prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "compiler"), "PYTHONIOENCODING": "utf-8"}
     run = subprocess.run(
-        [sys.executable, str(ROOT / ".ci/docs_gpus.py")],
-        capture_output=True,
-        check=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": str(ROOT / "compiler"), "PYTHONIOENCODING": "utf-8"},
+        [sys.executable, str(script)], capture_output=True, check=True, encoding="utf-8", env=environment
     )
     return run.stdout
 
 
-PAGES = {"cluster-file": cluster_file, "diagnostics": diagnostics, "gpus": gpus}
+def pages() -> dict[str, Callable[[], str]]:
+    """The generated pages by name: the cluster file's, and one for each .ci/docs_*.py."""
+    scripts = sorted((ROOT / ".ci").glob("docs_*.py"))
+    own = {script.stem.removeprefix("docs_"): partial(printed, script) for script in scripts}
+    return {"cluster-file": cluster_file, **own}
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages that are named (default: all), or with --check compare them."""
     check = "--check" in arguments
-    names = [name for name in arguments if name != "--check"] or list(PAGES)
-    unknown = sorted(set(names) - PAGES.keys())
+    known = pages()
+    names = [name for name in arguments if name != "--check"] or list(known)
+    unknown = sorted(set(names) - known.keys())
     if unknown:
-        print(f"no page {', '.join(unknown)}; there are {', '.join(PAGES)}", file=sys.stderr)
+        print(f"no page {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
     stale = []
     for name in names:
         path = ROOT / "docs" / f"{name}.md"
-        text = PAGES[name]()
+        text = known[name]()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)

@@ -10,7 +10,7 @@ from gslc.frontend.source import Document, Map, Mark, Node, Sequence, read_docum
 from gslc.ir.diagnostic import Diagnostic, Outcome
 from gslc.ir.inputs import Cluster, GpuKind
 
-Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 CARDS = {
     "NVIDIA GeForce RTX 4090": GpuKind(

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
 from cli import Program, tree
 from gslc import __version__
 from gslc.edges.gpu_table import RESOURCE, load_gpu_table
@@ -14,8 +17,6 @@ from gslc.edges.includes import ClusterFiles
 from gslc.edges.resources import resource_text
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.include import load_documents
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
 
 
 def test_init_writes_a_cluster_that_the_codec_and_the_schema_take(gslc: Program, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_schema_prints_a_schema_with_a_title(gslc: Program, name: str) -> None:
     assert run.status == 0
     schema = run.json
     Draft202012Validator.check_schema(schema)
-    assert schema["title"].startswith("gslc ")
+    assert schema["title"].startswith("gslc")
     assert schema["description"]
 
 

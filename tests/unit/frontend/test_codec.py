@@ -14,6 +14,7 @@ from clusters import (
     with_host,
     with_model,
 )
+
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.source import read_document
 from gslc.ir.inputs import Cluster, EnginePin, Host, Model, Requirement, RequirementPart, SecretRef

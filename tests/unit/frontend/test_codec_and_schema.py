@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from clusters import CARDS, Json, json_view, read_text
-from gslc.edges.resources import resource_text
-from gslc.frontend.source import read_document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+
+from gslc.edges.resources import resource_text
+from gslc.frontend.source import read_document
 
 SCHEMA = json.loads(resource_text("schemas/cluster.schema.json"))
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -41,9 +42,26 @@ CODEC_ONLY = {
     "GS174": "memory 0, and offload above memory",
     "GS175": "the sum of the replicas",
 }
-STRICT = {"GS130", "GS131", "GS132", "GS133", "GS134", "GS135", "GS136", "GS140", "GS142", "GS146", "GS163", "GS172", "GS173", "GS179"}
+STRICT = {
+    "GS130",
+    "GS131",
+    "GS132",
+    "GS133",
+    "GS134",
+    "GS135",
+    "GS136",
+    "GS140",
+    "GS142",
+    "GS146",
+    "GS163",
+    "GS172",
+    "GS173",
+    "GS179",
+}
 
-names = st.from_regex(r"\A[a-z]([a-z0-9-]{0,8}[a-z0-9])?\Z").filter(lambda name: name not in ("con", "aux", "nul", "prn"))
+names = st.from_regex(r"\A[a-z]([a-z0-9-]{0,8}[a-z0-9])?\Z").filter(
+    lambda name: name not in ("con", "aux", "nul", "prn")
+)
 sizes = st.sampled_from(["24GiB", "80GB", "512MiB", "1.5TiB", "24 GiB", 8589934592])
 words = st.sampled_from(["a", "--flag", "x=y", "12", "true", "1e3", "ü"])
 labels = st.dictionaries(st.sampled_from(["rack", "zone", "disk"]), st.sampled_from(["r1", "r2", 7, True]), max_size=2)
@@ -58,7 +76,9 @@ gpus = st.one_of(
 engines = st.fixed_dictionaries(
     {},
     optional={
-        "vllm": st.fixed_dictionaries({}, optional={"version": st.just("0.26.0"), "image": st.just("vllm/vllm-openai:v0.26.0")}),
+        "vllm": st.fixed_dictionaries(
+            {}, optional={"version": st.just("0.26.0"), "image": st.just("vllm/vllm-openai:v0.26.0")}
+        ),
         "llama.cpp": st.fixed_dictionaries({}, optional={"path": st.just("/opt/llama/bin")}),
     },
 )
@@ -84,7 +104,11 @@ requirements = st.lists(
         st.fixed_dictionaries({"gpus": st.integers(1, 4), "gpu_memory": sizes}, optional={"memory": sizes}),
         st.fixed_dictionaries({"memory": st.just("6GiB")}, optional={"offload": st.just("3GiB")}),
         st.fixed_dictionaries(
-            {"parts": st.lists(st.fixed_dictionaries({"gpus": st.just(4), "gpu_memory": sizes}), min_size=1, max_size=2)}
+            {
+                "parts": st.lists(
+                    st.fixed_dictionaries({"gpus": st.just(4), "gpu_memory": sizes}), min_size=1, max_size=2
+                )
+            }
         ),
     ),
     min_size=1,
@@ -137,7 +161,9 @@ clusters = st.fixed_dictionaries(
         "target": st.sampled_from(["systemd", "compose", "nomad"]),
         "port_range": st.sampled_from(["20000-29999", "20000 - 20010"]),
         "engines": engines,
-        "defaults": st.fixed_dictionaries({}, optional={"backend_for_gguf": st.just("llama.cpp"), "context": st.just(4096)}),
+        "defaults": st.fixed_dictionaries(
+            {}, optional={"backend_for_gguf": st.just("llama.cpp"), "context": st.just(4096)}
+        ),
         "models": st.dictionaries(names, st.one_of(models, custom_models), max_size=3),
     },
 )
@@ -171,7 +197,27 @@ def test_a_document_built_by_the_rules_is_accepted_by_both(instance: Json) -> No
     assert [error.message for error in VALIDATOR.iter_errors(instance)] == []
 
 
-SPOILERS: list[Json] = [None, True, "", "x", 0, 1, -1, 24, 1.5, 10**9, [], {}, ["x"], {"x": "y"}, "24GiB", "no", "con", "A B", [{}]]
+SPOILERS: list[Json] = [
+    None,
+    True,
+    "",
+    "x",
+    0,
+    1,
+    -1,
+    24,
+    1.5,
+    10**9,
+    [],
+    {},
+    ["x"],
+    {"x": "y"},
+    "24GiB",
+    "no",
+    "con",
+    "A B",
+    [{}],
+]
 
 
 def paths_in(node: Json, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from clusters import SMALLEST, cluster_of, only_mistake, read_text, with_model
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gslc.frontend.environment import PLACEHOLDERS, variable
 from gslc.frontend.mistake import Mistake
 from gslc.frontend.tokens import looks_secret, redacted
 from gslc.ir.inputs import Requirement, RequirementPart
-from hypothesis import given
-from hypothesis import strategies as st
 
 HF = "hf_" + "a" * 34
 
@@ -40,11 +41,12 @@ def custom(keys: str) -> str:
 def test_variables_that_override_the_placement_are_refused(name: str) -> None:
     answer = variable(name, True)
     assert isinstance(answer, Mistake)
-    assert answer.code in ("GS161",)
+    assert answer.code == "GS161"
 
 
 @pytest.mark.parametrize(
-    "name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "PATH", "Path", "BASH_ENV", "DYLD_INSERT_LIBRARIES"]
+    "name",
+    ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "PATH", "Path", "BASH_ENV", "DYLD_INSERT_LIBRARIES"],
 )
 def test_variables_that_load_other_code_are_refused(name: str) -> None:
     answer = variable(name, True)
@@ -59,7 +61,9 @@ def test_what_names_no_variable_is_refused(name: str) -> None:
     assert answer.code == "GS163"
 
 
-@pytest.mark.parametrize("name", ["VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS", "http_proxy", "MODEL_PATH", "MAX_TOKENS", "_", "NCCL_DEBUG"])
+@pytest.mark.parametrize(
+    "name", ["VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS", "http_proxy", "MODEL_PATH", "MAX_TOKENS", "_", "NCCL_DEBUG"]
+)
 def test_other_variables_are_the_users_own(name: str) -> None:
     assert variable(name, False) == name
 
@@ -72,12 +76,21 @@ def test_a_literal_token_is_seen_and_never_shown(text: str) -> None:
     assert looks_secret(text)
     assert text not in redacted(f"a {text} b")
     assert len(redacted(text)) == len(text)
-    for keys in (f"args: ['{text}']", f"env: {{A: '{text}'}}", f"api_key: '{text}'", f"served_name: '{text}'", f"'{text}': 1", f"image: '{text}'"):
+    for keys in (
+        f"args: ['{text}']",
+        f"env: {{A: '{text}'}}",
+        f"api_key: '{text}'",
+        f"served_name: '{text}'",
+        f"'{text}': 1",
+        f"image: '{text}'",
+    ):
         for diagnostic in read_text(with_model(keys)).diagnostics:
             assert text not in f"{diagnostic.message} {diagnostic.help}"
 
 
-@pytest.mark.parametrize("text", ["hf://a/b", "sk-1", "--api", "hf_transfer", "user@host", "a:b@c", "http://host:80/x@y"])
+@pytest.mark.parametrize(
+    "text", ["hf://a/b", "sk-1", "--api", "hf_transfer", "user@host", "a:b@c", "http://host:80/x@y"]
+)
 def test_ordinary_text_is_no_token(text: str) -> None:
     assert not looks_secret(text)
 
@@ -92,7 +105,9 @@ def test_a_secret_is_named_never_written(keys: str) -> None:
     assert all("{secret: name}" in (mistake.help or "") for mistake in mistakes)
 
 
-@pytest.mark.parametrize("keys", ["api_key: {secret: A_B}", "api_key: {secrt: a}", "api_key: {}", "env: {A: {secret: [x]}}"])
+@pytest.mark.parametrize(
+    "keys", ["api_key: {secret: A_B}", "api_key: {secrt: a}", "api_key: {}", "env: {A: {secret: [x]}}"]
+)
 def test_a_reference_to_a_secret_is_checked(keys: str) -> None:
     assert read_text(with_model(keys)).value is None
 
@@ -107,7 +122,9 @@ def test_arguments_of_engines_may_hold_braces() -> None:
     assert (model.args, model.env) == (('{"a": 1}',), (("A", "{x}"),))
 
 
-@pytest.mark.parametrize("text", ["{prt}", "{", "}", "{}", "{{port}}", "{port", "${HOME}", '{"a": 1}', "{Port}", "{port }"])
+@pytest.mark.parametrize(
+    "text", ["{prt}", "{", "}", "{}", "{{port}}", "{port", "${HOME}", '{"a": 1}', "{Port}", "{port }"]
+)
 def test_braces_in_a_custom_command_are_placeholders(text: str) -> None:
     for keys in (f"command: [a, '{text}']", f"command: [a], env: {{A: '{text}'}}"):
         assert only_mistake(custom(f"{keys}, requirements: [{{memory: 1GiB}}]")).code == "GS164"

@@ -133,7 +133,9 @@ def test_a_billion_replicas_and_eight_thousand_cards_are_refused_at_once() -> No
 
 
 def test_many_mistakes_end_soon() -> None:
-    lines = "".join(f"  m{number}: {{sorce: x, contxt: y, replicas: -1, gpus: [a], env: {{PATH: x}}}}\n" for number in range(8_000))
+    lines = "".join(
+        f"  m{number}: {{sorce: x, contxt: y, replicas: -1, gpus: [a], env: {{PATH: x}}}}\n" for number in range(8_000)
+    )
     judge(f"version: 1\nname: lab\nhosts: {{a: {{memory: 8GiB}}}}\nmodels:\n{lines}")
 
 

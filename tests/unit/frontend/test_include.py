@@ -6,6 +6,7 @@ import fnmatch
 
 import pytest
 from clusters import SmallTable, brief
+
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.include import load_documents
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
@@ -57,7 +58,9 @@ def test_maps_are_joined_and_places_name_their_file() -> None:
 
 
 def test_models_of_an_include_inherit_the_defaults_of_the_cluster_file() -> None:
-    cluster = joined(Files(cluster=MAIN + HOST % "a" + "defaults: {context: 77}\n", hosts__x=HOST % "b", models__m=MODEL % "m"))
+    cluster = joined(
+        Files(cluster=MAIN + HOST % "a" + "defaults: {context: 77}\n", hosts__x=HOST % "b", models__m=MODEL % "m")
+    )
     assert cluster.models[0].context == 77
     assert str(cluster.places.at("models", "m", "context")) == "dir/cluster.yaml:5:21"
 
@@ -71,7 +74,9 @@ def test_a_cross_check_of_an_inherited_key_stands_in_the_cluster_file() -> None:
 
 
 def test_the_same_host_in_two_files_is_refused_with_both_places() -> None:
-    outcome = load_documents("cluster.yaml", Files(cluster=MAIN, hosts__x=HOST % "a", hosts__y=HOST % "a", models__m=MODEL % "m"))
+    outcome = load_documents(
+        "cluster.yaml", Files(cluster=MAIN, hosts__x=HOST % "a", hosts__y=HOST % "a", models__m=MODEL % "m")
+    )
     (mistake,) = outcome.diagnostics
     assert f"{mistake.place} {mistake.code}" == "hosts/y.yaml:1:9 GS122"
     assert str(mistake.related[0].place) == "hosts/x.yaml:1:9"
@@ -81,16 +86,35 @@ def test_engines_are_joined_and_clash_too() -> None:
     engines = "engines: {vllm: {version: 0.26.0}}\n"
     good = joined(Files(cluster=MAIN + HOST % "a", hosts__x=engines, models__m=MODEL % "m"))
     assert good.engines["vllm"].version == "0.26.0"
-    assert mistakes(Files(cluster=MAIN + engines, hosts__x=engines, models__m=MODEL % "m")) == ["hosts/x.yaml:1:11 GS122"]
+    assert mistakes(Files(cluster=MAIN + engines, hosts__x=engines, models__m=MODEL % "m")) == [
+        "hosts/x.yaml:1:11 GS122"
+    ]
 
 
-@pytest.mark.parametrize("key", ["name: x", "target: nomad", "defaults: {}", "port_range: 1-2", "include: [a]", "hots: {}"])
+@pytest.mark.parametrize(
+    "key", ["name: x", "target: nomad", "defaults: {}", "port_range: 1-2", "include: [a]", "hots: {}"]
+)
 def test_an_included_file_holds_parts_only(key: str) -> None:
     assert mistakes(Files(cluster=MAIN, hosts__x=key + "\n", models__m=MODEL % "m")) == ["hosts/x.yaml:1:1 GS123"]
 
 
 @pytest.mark.parametrize(
-    "pattern", ["../x.yaml", "/etc/passwd", "a/../../b", "./a.yaml", "a//b", "a/.", "..", "'a\\b'", '"a\\nb"', "C:/x", "[a]", "{a: b}", '""']
+    "pattern",
+    [
+        "../x.yaml",
+        "/etc/passwd",
+        "a/../../b",
+        "./a.yaml",
+        "a//b",
+        "a/.",
+        "..",
+        "'a\\b'",
+        '"a\\nb"',
+        "C:/x",
+        "[a]",
+        "{a: b}",
+        '""',
+    ],
 )
 def test_a_pattern_never_leads_out_of_the_folder(pattern: str) -> None:
     assert mistakes(Files(cluster=f"version: 1\nname: lab\ninclude: [{pattern}]\n")) == ["cluster.yaml:3:11 GS120"]
@@ -117,7 +141,9 @@ def test_mistakes_of_all_files_come_at_once() -> None:
 
 
 def test_another_version_in_an_included_file_is_refused() -> None:
-    documents = load_documents("cluster.yaml", Files(cluster=MAIN, hosts__x="version: 2\n" + HOST % "a", models__m=MODEL % "m"))
+    documents = load_documents(
+        "cluster.yaml", Files(cluster=MAIN, hosts__x="version: 2\n" + HOST % "a", models__m=MODEL % "m")
+    )
     assert documents.value is not None
     (mistake,) = read_cluster(documents.value, SmallTable()).diagnostics
     assert f"{mistake.place} {mistake.code}" == "hosts/x.yaml:1:10 GS179"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gslc.frontend.mistake import Mistake
 from gslc.frontend.model_sources import model_source
 from gslc.ir.inputs import Source
-from hypothesis import given
-from hypothesis import strategies as st
 
 SOURCES = {
     "hf://Qwen/Qwen2.5-7B-Instruct": Source(kind="hf", text="", repository="Qwen/Qwen2.5-7B-Instruct"),
@@ -65,7 +66,10 @@ def test_what_is_no_source_is_refused_with_what_was_meant(text: str, hint: str) 
     assert hint in (answer.help or "")
 
 
-@given(st.text(max_size=60), st.sampled_from(["hf://", "modelscope://", "ollama://", "file:///", "file://", "hf://a/b/", ""]))
+@given(
+    st.text(max_size=60),
+    st.sampled_from(["hf://", "modelscope://", "ollama://", "file:///", "file://", "hf://a/b/", ""]),
+)
 def test_no_source_leads_out_of_its_place(rest: str, scheme: str) -> None:
     answer = model_source(scheme + rest, True)
     if isinstance(answer, Source):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from gslc.frontend import names
-from gslc.frontend.mistake import Mistake
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gslc.frontend import names
+from gslc.frontend.mistake import Mistake
 
 
 def good(reader: Callable[[str, bool], object], text: str) -> bool:

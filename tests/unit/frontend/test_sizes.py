@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from gslc.frontend import sizes
-from gslc.frontend.mistake import Mistake
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gslc.frontend import sizes
+from gslc.frontend.mistake import Mistake
 
 SIZES = {
     "24GiB": 24 << 30,
@@ -106,7 +107,9 @@ def test_whole_numbers_are_plain_and_in_range() -> None:
         assert answer.code == code
 
 
-@pytest.mark.parametrize(("text", "help_text"), [("yes", "write true"), ("off", "write false"), ("1", "write true or false")])
+@pytest.mark.parametrize(
+    ("text", "help_text"), [("yes", "write true"), ("off", "write false"), ("1", "write true or false")]
+)
 def test_booleans_have_one_spelling(text: str, help_text: str) -> None:
     answer = sizes.boolean(text, False)
     assert isinstance(answer, Mistake)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+
 from gslc.frontend import source
 from gslc.frontend.source import MAX_DEPTH, Document, Map, Sequence, read_document
 from gslc.ir.diagnostic import Diagnostic
@@ -17,7 +18,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     """Both parsers: libyaml's, and PyYAML's own where libyaml is missing."""
     if request.param == "pure":
         monkeypatch.delattr(yaml, "CLoader")
-    yield request.param
+    return request.param
 
 
 def document_of(text: str | bytes) -> Document:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "passes"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from small_fleets import GIB, cluster, host, model, need
 
 from gslc.ir.inputs import Cluster, Host, Model, RequirementPart
-from small_fleets import GIB, cluster, host, model, need
 
 SHAPES = (
     (24, 1),

@@ -252,7 +252,7 @@ def test_replan_moves_nothing_where_nothing_is_gained() -> None:
 def test_a_refusal_names_the_bytes_that_are_missing() -> None:
     outcome = place(cluster([host("a", [24])], [model("m", need(1, 20)), model("n", need(1, 5))]))
     assert outcome.diagnostics[0].message == (
-        "no place for m-0: a: needs 21,474,836,480 bytes of memory on one GPU, at most 20,401,094,656 are left "
+        "no place for n-0: a: needs 5,368,709,120 bytes of memory on one GPU, at most 4,294,967,296 are left "
         "(1,073,741,824 short)"
     )
 

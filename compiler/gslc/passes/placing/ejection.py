@@ -20,6 +20,7 @@ from gslc.passes.placing.state import ALONE, Position, Spot, State
 PAIRS = 5  # hosts and options that are looked at for one ejection
 MOST_EJECTED = 16  # replicas taken out for one
 WIDE_HOSTS = 12  # hosts looked at for each part of a replica over several hosts
+ELASTIC_HOSTS = 2  # hosts emptied in turn for a replica that has elastic choices only
 SHAKES = 4  # random moves after every ejection
 TIE = 1_000_000  # one penalty outweighs all sizes
 BLINK = (
@@ -112,8 +113,26 @@ class Ejector:
                     seat, leaving = (option, wide[0]), wide[1]
                     break
         if seat is None:
-            return None
+            return self._force_elastic(replica, clean=clean)
         return self._seat(replica, seat[0], seat[1], leaving)
+
+    def _force_elastic(self, replica: Replica, *, clean: bool) -> list[Replica] | None:
+        """Empty the roomiest of a few hosts, least penalty first, until a choice that depends on what is free fits."""
+        task, state, replicas = replica.task, self.state, self.problem.replicas
+        hosts = [host for zone in task.zones if zone.elastic for host in zone.hosts]
+        for host in self.dice.sample(hosts, ELASTIC_HOSTS):
+            company = [number for number in state.on_host[host] if number not in self.fixed]
+            company.sort(key=lambda number: (self.penalty[number], self.bulk[number], number))
+            before: list[tuple[Replica, Position]] = []
+            for number in company[:MOST_EJECTED]:
+                before.append((replicas[number], state.release(replicas[number])))
+                position = self.fitter.best(state, replica, clean=clean)
+                if position is not None:
+                    state.take(replica, position)
+                    return [other for other, _ in before]
+            for other, old in before:
+                state.take(other, old)
+        return None
 
     def _seat(
         self, replica: Replica, option: Option, hosts: tuple[int, ...], leaving: tuple[int, ...]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from gslc.ir.placement import Elastic, FreeGpu, FreeHost
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica, Zone
+from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
 from gslc.passes.placing.state import ALONE, Pool, Position, Spot, State
 
 Key: TypeAlias = tuple[int, ...]  # lower is better, compared left to right
@@ -20,7 +20,10 @@ FIRST = 2  # the first host by name
 SCAN = 48  # conditions of a pool that are all looked at; above, sorted lists lead to the tightest
 LOOK = 64  # entries of a sorted list that are looked at for the best, before the first that fits is taken
 ENOUGH = 12  # of these, fitting ones that are compared
-SPAN_LEADERS = 4  # leaders tried for a replica over several hosts; more only repeat what the largest four showed
+SPAN_LEADERS = 2  # leaders tried for a replica over several hosts
+SPAN_TRIES = 6  # sets of hosts tried: an estimate over several hosts takes 10 to 20 ms
+ROOMIEST = 3  # hosts on which an elastic choice is tried before it is said to fit nowhere
+TIGHTEST_TRIED = 2  # hosts with less room that are tried when it fits the roomiest
 SPAN_HOSTS = 9  # a leader and 8 followers, as many RPC servers as GPUStack tries (its DEFAULT_MAX_RPC_SERVER_COUNT)
 WIDE_BRANCHES = 6  # hosts tried for one part before the part before it is moved
 
@@ -30,7 +33,8 @@ class Fitter:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.remembered: dict[object, Option | None] = {}
+        self.remembered: dict[object, tuple[Elastic, Option | None]] = {}  # the elastic keeps its identity alive
+        self.fits_left: int | None = None  # elastic fits that a search may still pay for; None: as many as it wants
         self.steps = 0
 
     def best(self, state: State, replica: Replica, *, clean: bool = False, style: Style = BINPACK) -> Position | None:
@@ -241,23 +245,52 @@ class Fitter:
     def _elastic(
         self, state: State, task: ModelTask, best: Position | None, best_key: Key | None, most_offload: int | None
     ) -> Position | None:
-        for zone in task.zones:
+        """The better of `best` and what the elastic choices find, tried by rank."""
+        ranks = sorted({elastic.rank for zone in task.zones for elastic in zone.elastic})
+        for rank in ranks:
+            if best_key is not None and best_key[0] == 0 and best_key[1] <= rank:
+                break
+            for way in self._ways_of_rank(state, task, rank):
+                if most_offload is not None and way.option.offload > most_offload:
+                    continue
+                host, cards = way.spots[0]
+                key = self.key(state, task, way.option, way.option.parts[0], host, cards)
+                if best_key is None or key < best_key:
+                    best, best_key = way, key
+        return best
+
+    def _ways_of_rank(self, state: State, task: ModelTask, rank: int) -> list[Position]:
+        """Positions of the elastic choices of one rank: on the roomiest host, then on the tightest that may do too."""
+        rooms: list[tuple[int, int, Elastic]] = []
+        found: list[Position] = []
+        spanning: dict[int, Elastic] = {}
+        for number, zone in enumerate(task.zones):
             for elastic in zone.elastic:
-                if best_key is not None and best_key[0] == 0 and best_key[1] <= elastic.rank:
+                if elastic.rank != rank:
                     continue
                 if elastic.spans_hosts:
-                    found = self.spanning(state, task, zone, elastic)
-                    ways = [found] if found is not None else []
-                else:
-                    ways = [way for host in zone.hosts if (way := self.stretched(state, task, elastic, host))]
-                for way in ways:
-                    host, cards = way.spots[0]
-                    if most_offload is not None and way.option.offload > most_offload:
-                        continue
-                    key = self.key(state, task, way.option, way.option.parts[0], host, cards)
-                    if best_key is None or key < best_key:
-                        best, best_key = way, key
-        return best
+                    spanning[number] = elastic
+                    continue
+                for bucket in state.pool(zone.hosts).buckets.values():
+                    host = next((one for one in bucket if state.admits(task, one)), None)
+                    if host is not None and zone.host_class.gpu_kinds:
+                        rooms.append((self._room(state, task, host), host, elastic))
+        way = self.spanning(state, task, spanning) if spanning else None
+        found.extend([way] if way is not None else [])
+        rooms.sort(key=lambda room: (-room[0], room[1]))
+        for index, (_, host, elastic) in enumerate(rooms[:ROOMIEST]):
+            way = self.stretched(state, task, elastic, host)
+            if way is None:
+                continue
+            found.append(way)
+            needed = sum(sum(part.needs) for part in way.option.parts)
+            if way.option.offload == 0:
+                tighter = [room for room in rooms[index + 1 :] if room[0] >= needed]
+                for _, other, stretch in tighter[: -TIGHTEST_TRIED - 1 : -1]:
+                    way = self.stretched(state, task, stretch, other)
+                    found.extend([way] if way is not None else [])
+                break
+        return found
 
     def free_host(self, state: State, task: ModelTask, host: int) -> FreeHost:
         """A host as an elastic choice may see it: the model's pins and other models' exclusive cards left out."""
@@ -280,51 +313,58 @@ class Fitter:
 
     def stretched(self, state: State, task: ModelTask, elastic: Elastic, host: int) -> Position | None:
         """The position of an elastic choice on one host, or None."""
-        if not state.admits(task, host):
-            return None
-        zone = task.zone_at(host)
-        assert zone is not None
-        self.steps += 1
-        allowed = None if task.pins is None else task.pins.get(host, ())
-        signature = (id(elastic), state.condition[host], allowed)
-        if signature not in self.remembered:
-            choice = elastic.fit((self.free_host(state, task, host),))
-            self.remembered[signature] = self.problem.maker.option(choice) if choice is not None else None
-        option = self.remembered[signature]
-        if option is None:
-            return None
-        cards = state.cards_for(option.parts[0], host, task)
-        return Position(option=option, spots=((host, cards),)) if cards is not None else None
+        return self.span(state, task, elastic, (host,)) if state.admits(task, host) else None
 
-    def spanning(self, state: State, task: ModelTask, zone: Zone, elastic: Elastic) -> Position | None:
-        """The position of an elastic choice over several hosts: the largest leaders, the fewest followers first."""
+    def spanning(self, state: State, task: ModelTask, elastics: Mapping[int, Elastic]) -> Position | None:
+        """The position of an elastic choice over several hosts: the largest leaders, the fewest followers first.
+
+        `elastics` has the choice for leaders of each zone, by the zone's number.
+        """
         room = [
             (self._room(state, task, host), host)
             for other in task.zones
             for host in other.hosts
             if self.problem.reachable[host] and self._wide_admits(state, task, host, 1)
         ]
+        room = [entry for entry in room if entry[0] > 0]
         room.sort(key=lambda entry: (-entry[0], entry[1]))
-        mine = set(zone.hosts)
-        leaders = [host for _, host in room if host in mine and state.admits(task, host)][:SPAN_LEADERS]
+        least = least_on_cards(task)
+        numbers = task.zone_number
+        leaders = [entry for entry in room if numbers[entry[1]] in elastics and state.admits(task, entry[1])]
+        tries = 0
         for size in range(2, min(SPAN_HOSTS, len(room)) + 1):
-            for leader in leaders:
+            for own, leader in leaders[:SPAN_LEADERS]:
                 target = self.problem.hosts[leader].target
-                others = [host for _, host in room if host != leader and self.problem.hosts[host].target == target]
-                if len(others) < size - 1:
+                near = [entry for entry in room if entry[1] != leader and self.problem.hosts[entry[1]].target == target]
+                followers = near[: size - 1]
+                if len(followers) < size - 1 or own + sum(entry[0] for entry in followers) < least:
                     continue
-                found = self.span(state, task, elastic, (leader, *others[: size - 1]))
+                tries += 1
+                found = self.span(state, task, elastics[numbers[leader]], (leader, *(host for _, host in followers)))
                 if found is not None:
                     return found
+                if tries == SPAN_TRIES:
+                    return None
         return None
 
     def span(self, state: State, task: ModelTask, elastic: Elastic, hosts: tuple[int, ...]) -> Position | None:
         """The position of an elastic choice on these hosts, leader first, or None."""
-        self.steps += len(hosts)
-        choice = elastic.fit(tuple(self.free_host(state, task, host) for host in hosts))
-        if choice is None or len(choice.parts) > len(hosts):
+        allowed = None if task.pins is None else tuple(task.pins.get(host, ()) for host in hosts)
+        classes = tuple(task.zone_number[host] for host in hosts)
+        signature = (id(elastic), tuple(state.condition[host] for host in hosts), classes, allowed)
+        known = self.remembered.get(signature)
+        if known is None:
+            if self.fits_left is not None:
+                if self.fits_left == 0:
+                    return None
+                self.fits_left -= 1
+            self.steps += len(hosts)
+            choice = elastic.fit(tuple(self.free_host(state, task, host) for host in hosts))
+            option = self.problem.maker.option(choice) if choice is not None else None
+            known = self.remembered[signature] = (elastic, option)
+        option = known[1]
+        if option is None or len(option.parts) > len(hosts):
             return None
-        option = self.problem.maker.option(choice)
         spots: list[Spot] = []
         for part, host in zip(option.parts, hosts, strict=False):
             cards = state.cards_for(part, host, task)
@@ -337,3 +377,12 @@ class Fitter:
         users, free = state.users[host], state.free[host]
         allowed = range(len(free)) if task.pins is None else task.pins.get(host, ())
         return sum(free[card] for card in allowed if card < len(free) and users[card] != ALONE)
+
+
+def least_on_cards(task: ModelTask) -> int:
+    """Fewer bytes than this on all cards together are not worth an estimate: three quarters of the weights.
+
+    The rest, the token embeddings, may stay in host memory.
+    """
+    facts = task.candidates.request.facts
+    return facts.gguf.file_bytes * 3 // 4 if facts is not None and facts.gguf is not None else 0

@@ -26,6 +26,8 @@ LARGE = 64  # hosts above which only the first start is made where it places all
 REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place, or which is small
 REPAIRS_OF_FULL = 600  # of one that is too full for its replicas; there every repair still gains something
 REPAIR_WORK = 100_000  # repairs x replicas, at most
+SPARE_FITS = 6  # estimates of elastic choices that a search may ask for to polish a fleet in which all is well
+SEARCH_FITS = 60  # and where it is not
 SMALL = 48  # replicas up to which a fleet that is not too full is left to chains rather than to repairs
 LARGE_INSERTIONS = 2000  # as RESTART_INSERTIONS, for large fleets
 RUIN = 8  # replicas taken out for one, at most
@@ -77,6 +79,7 @@ class Search:
         large = len(self.problem.hosts) > LARGE
         self.greedy(todo, scarce_first, BINPACK)
         self.find_hopeless(base)
+        self.fitter.fits_left = SPARE_FITS if self.good() else SEARCH_FITS
         if not large:
             for order, style in (
                 (largest_first, BINPACK),
@@ -90,6 +93,7 @@ class Search:
         if not self.good():
             self.restarts(todo, base, LARGE_INSERTIONS if large else RESTART_INSERTIONS, 1 if large else CHAINS)
         self.repair(self.repairs_to_make(large=large))
+        self.fitter.fits_left = None
         self.state.restore(self.best[1])
         self.settle()
 
@@ -240,6 +244,7 @@ class Search:
         if len(movable) < 2:
             return
         self.state.restore(self.best[1])
+        here = self.best[1]
         for _ in range(count):
             out = self._ruin(movable)
             if not out:
@@ -253,10 +258,12 @@ class Search:
                 if position is not None:
                     self.state.take(replica, position)
             cost = self.weigher.cost(self.state)
-            if cost <= self.best[0]:
+            if cost < self.best[0]:
                 self.best = (cost, self.state.snapshot())
+            if cost <= self.best[0]:  # an equal fleet is a new place to search from, and no better answer
+                here = self.state.snapshot()
             else:
-                self.state.restore(self.best[1])
+                self.state.restore(here)
 
     def _ruin(self, movable: list[Replica]) -> list[Replica]:
         """Take out one random replica with some of its host's company, and some of another host's."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "passes"))
-
 from small_fleets import REGISTRY, cluster, host, model, need, place
 
 from gslc.backends.custom import Custom

@@ -2,15 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gslc.memory.gguf.assign import HOST
 from gslc.memory.gguf.graphs.build import Builder, Home
-from gslc.memory.gguf.graphs.models import GRAPHS
+from gslc.memory.gguf.graphs.gemma3n import gemma3n
+from gslc.memory.gguf.graphs.hybrids import delta_net, falcon_h1, jamba, lfm2, nemotron_h
+from gslc.memory.gguf.graphs.models import QUIRKS, deepseek, encoder, granite_hybrid, recurrent, transformer
 from gslc.memory.gguf.graphs.schedule import PIPELINE_COPIES, Scheduler
 from gslc.memory.gguf.runtime import Runtime
 from gslc.memory.gguf.shape import ModelShape
 
+GRAPHS: dict[str, Callable[[Builder, Sequence[int]], None]] = {
+    "deepseek2": deepseek,
+    "mamba": recurrent,
+    "mamba2": recurrent,
+    "granitehybrid": granite_hybrid,
+    "jamba": jamba,
+    "falcon-h1": falcon_h1,
+    "lfm2": lfm2,
+    "lfm2moe": lfm2,
+    "nemotron_h": nemotron_h,
+    "nemotron_h_moe": nemotron_h,
+    "qwen3next": delta_net,
+    "qwen35": delta_net,
+    "qwen35moe": delta_net,
+    "gemma3n": gemma3n,
+    "bert": encoder,
+    "nomic-bert": encoder,
+    "nomic-bert-moe": encoder,
+    "jina-bert-v2": encoder,
+    "jina-bert-v3": encoder,
+    **{name: transformer for name in QUIRKS},
+    **{
+        name: transformer
+        for name in (
+            "llama",
+            "qwen2",
+            "qwen3",
+            "qwen3moe",
+            "mistral3",
+            "internlm2",
+            "baichuan",
+            "xverse",
+            "orion",
+            "exaone",
+            "smollm3",
+            "seed_oss",
+            "arcee",
+            "ernie4_5",
+            "hunyuan-dense",
+            "apertus",
+            "bailingmoe",
+            "maincoder",
+        )
+    },  # fmt: skip
+}
 HOST_ALIGNMENT = 32  # ggml-backend.cpp, TENSOR_ALIGNMENT
 EDGE_BLOCKS = 2  # blocks kept at either end of a run of like ones: the allocator repeats itself from the second on
 

@@ -479,7 +479,10 @@ class Builder:
 
     def head(self, x: Tensor, *, capped: int = 0, norm: str = "output_norm", kind: str = "RMS_NORM") -> Tensor:
         """Final norm and logits; capped: how many element-wise steps follow."""
-        x = self.norm(x, norm, None, kind=kind)
+        return self.logits(self.norm(x, norm, None, kind=kind), capped=capped)
+
+    def logits(self, x: Tensor, *, capped: int = 0) -> Tensor:
+        """Logits of normed rows."""
         name = "output" if self.weight("output") is not None else "token_embd"
         table = self.weight(name)
         if name == "token_embd" and table is not None:

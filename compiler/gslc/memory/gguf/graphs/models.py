@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gslc.memory.gguf.graphs import tensor as ops
 from gslc.memory.gguf.graphs.build import Builder
@@ -78,6 +78,26 @@ QUIRKS: dict[str, Quirks] = {
     "granitemoe": Quirks(scaled_residual=True, scaled_input=True, capped_logits=1),
     "command-r": Quirks(norm="NORM", parallel=True, capped_logits=1),
     "cohere2": Quirks(norm="NORM", parallel=True, capped_logits=1),
+    "falcon": Quirks(norm="NORM", parallel=True),
+    "gptneox": Quirks(norm="NORM"),
+    "phi2": Quirks(norm="NORM", parallel=True, scaled_query=True),
+    "stablelm": Quirks(norm="NORM"),
+    "starcoder2": Quirks(norm="NORM"),
+    "nemotron": Quirks(norm="NORM", twice=True),
+    "olmo2": Quirks(ffn_norm="ffn_norm"),
+    "qwen2moe": Quirks(normed_experts=False),
+    "olmoe": Quirks(normed_experts=False),
+    "qwen3vl": Quirks(positions=4),
+    "qwen3vlmoe": Quirks(positions=4),
+    "dots1": Quirks(gating="sigmoid", scaled_experts=True),
+    "glm4": Quirks(),
+    "glm4moe": Quirks(gating="sigmoid", scaled_experts=True, ffn_norm="post_attention_norm"),
+    "ernie4_5-moe": Quirks(),
+    "hunyuan-moe": Quirks(),
+    "grok": Quirks(scaled_input=True, capped_logits=3, normed_experts=False),
+    "dbrx": Quirks(norm="NORM"),
+    "minicpm": Quirks(scaled_residual=True, scaled_input=True, capped_logits=1),
+    "llama4": Quirks(gating="sigmoid", normed_experts=False),
 }
 
 
@@ -339,18 +359,3 @@ def pooling(build: Builder, x: Tensor) -> None:
                 x = build.linear(x, name)
                 x = ops.dup("UNARY", x) if name == "cls" else x
     build.graph.expand(x)
-
-
-GRAPHS: dict[str, Callable[[Builder, Blocks], None]] = {
-    "deepseek2": deepseek,
-    "mamba": recurrent,
-    "mamba2": recurrent,
-    "granitehybrid": granite_hybrid,
-    "bert": encoder,
-    "nomic-bert": encoder,
-    "nomic-bert-moe": encoder,
-    "jina-bert-v2": encoder,
-    "jina-bert-v3": encoder,
-    **{name: transformer for name in QUIRKS},
-    **{name: transformer for name in ("llama", "qwen2", "qwen3", "qwen3moe", "mistral3")},
-}

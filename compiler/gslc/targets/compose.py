@@ -13,7 +13,7 @@ from gslc.ir.placement import HostClass
 from gslc.ir.plan import Instance, Launch, Plan, Shard
 from gslc.targets import quoting_yaml as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_name
-from gslc.targets.devices import container_variables, device_ids, device_nodes
+from gslc.targets.devices import container_variables, device_ids, device_nodes, pins_memory
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
 from gslc.targets.render import Quoted, Renderer
 from gslc.targets.reviews import (
@@ -83,6 +83,7 @@ class ServiceView:
     runtime: Quoted | None
     devices: tuple[Quoted, ...]
     groups: tuple[Quoted, ...]
+    pins_memory: bool  # several cards or hosts: collective libraries lock the memory they send from
     peer_memory: bool  # processes that map each other's card memory through ptrace rights (AMD)
 
 
@@ -276,6 +277,7 @@ def _service_view(
         runtime=q.value("mthreads") if launch.vendor == "mthreads" else None,
         devices=tuple(q.value(f"{node}:{node}") for node in device_nodes(launch)),
         groups=(q.value("video"),) if launch.vendor in ("amd", "intel") else (),
+        pins_memory=pins_memory(launch),
         peer_memory=launch.vendor == "amd" and len(launch.gpus) > 1,
     )
 

@@ -79,6 +79,11 @@ def device_nodes(launch: Launch) -> tuple[str, ...]:
     return ()
 
 
+def pins_memory(launch: Launch) -> bool:
+    """True where a container needs the right to lock memory: NCCL and RDMA lock the buffers that they send from."""
+    return launch.shared_memory_bytes > 0 or launch.group_restart
+
+
 def vendors_of(host: Host) -> tuple[Vendor, ...]:
     """The vendors of a host's cards, sorted."""
     return tuple(sorted({gpu.kind.vendor for gpu in host.gpus}))

@@ -14,7 +14,7 @@ from gslc.ir.placement import HostClass
 from gslc.ir.plan import Instance, Launch, Plan, Shard
 from gslc.targets import quoting_hcl as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_name
-from gslc.targets.devices import container_variables, device_ids, device_nodes, process_variables
+from gslc.targets.devices import container_variables, device_ids, device_nodes, pins_memory, process_variables
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
 from gslc.targets.nomad_rules import gpu_way, nomad_driver, review_nomad
 from gslc.targets.render import Quoted, Renderer
@@ -61,6 +61,7 @@ class TaskView:
     arguments: tuple[Quoted, ...]
     mounts: tuple[tuple[Quoted, bool], ...]
     shared_memory: int
+    pins_memory: bool
     runtime: Quoted | None
     devices: tuple[Quoted, ...]
     groups: tuple[Quoted, ...]
@@ -171,10 +172,12 @@ def _job_view(
     return JobView(
         title=q.comment(f"Model {first.model} of cluster {plan.cluster}"),
         name=q.string(job),
-        meta=(
-            (q.string("gslc.backend"), q.string(f"{first.backend} {first.engine_version}")),
-            (q.string("gslc.cluster"), q.string(plan.cluster)),
-            (q.string("gslc.model"), q.string(first.model)),
+        meta=q.aligned(
+            {
+                "gslc.backend": q.string(f"{first.backend} {first.engine_version}"),
+                "gslc.cluster": q.string(plan.cluster),
+                "gslc.model": q.string(first.model),
+            }
         ),
         program=q.heredoc(program, _MARKER) if helped else None,
         groups=groups,
@@ -328,6 +331,7 @@ def _task_view(
         arguments=tuple(q.string(word) for word in argv),
         mounts=tuple((q.string(folder), True) for folder in folders) if docker else (),
         shared_memory=launch.shared_memory_bytes,
+        pins_memory=docker and pins_memory(launch),
         runtime=_runtime(launch, way),
         devices=tuple(q.string(node) for node in device_nodes(launch)) if docker else (),
         groups=(q.string("video"),) if docker and launch.vendor in ("amd", "intel") else (),
@@ -360,4 +364,4 @@ def _environment(host: Host, launch: Launch, docker: bool, by_device: bool) -> P
         values[variable] = q.client_path("NOMAD_ALLOC_DIR", f"data/{folder}")
     if launch.hub_token:
         values["HF_TOKEN_PATH"] = q.client_path("NOMAD_SECRETS_DIR", "hf_token")
-    return tuple((q.string(name), values[name]) for name in sorted(values))
+    return q.aligned(values)

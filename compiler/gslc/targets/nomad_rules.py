@@ -14,6 +14,7 @@ from gslc.targets.reviews import (
     review_followers,
     review_image,
     review_mixed_targets,
+    review_normal_form,
     review_program,
     review_reach,
     review_values,
@@ -46,21 +47,20 @@ def review_nomad(plan: Plan, cluster: Cluster) -> tuple[Diagnostic, ...]:
     """All that the plan asks of Nomad and that a job can't hold."""
     instances = instances_of(plan, "nomad")
     hosts = {host.name: host for host in cluster.hosts}
-    in_docker = tuple(
-        instance
-        for instance in instances
-        if any(nomad_driver(hosts[shard.host], shard.launch) == "docker" for shard in instance.shards)
-    )
-    as_process = tuple(instance for instance in instances if instance not in in_docker)
+
+    def in_docker(shard: Shard) -> bool:
+        return nomad_driver(hosts[shard.host], shard.launch) == "docker"
+
     return (
         *review_mixed_targets(instances, cluster),
         *_one_job(plan, instances, cluster),
         *_drivers(instances, cluster, hosts),
-        *review_image(in_docker, cluster),
-        *review_program(as_process, cluster),
+        *review_image(instances, cluster, in_docker),
+        *review_program(instances, cluster, lambda shard: not in_docker(shard)),
         *review_reach(instances, cluster),
         *review_followers(instances, cluster, "nomad"),
         *review_client_references(instances, cluster),
+        *review_normal_form(instances, cluster),
         *review_values(instances, cluster),
         *_cards_by_variables(plan, cluster, hosts),
     )

@@ -7,6 +7,8 @@ finds what it would replace and the target refuses it.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Mapping
 
 from gslc.targets.render import Quoted
 
@@ -27,6 +29,18 @@ def string(text: str) -> Quoted:
     """A string that HCL reads back as `text`."""
     escaped = _NEEDS_ESCAPE.sub(_replacement, text)
     return Quoted(f'"{escaped.replace("${", "$${").replace("%{", "%%{")}"')
+
+
+def is_kept(text: str) -> bool:
+    """False where HCL would hand over other code points: its strings are normalised to NFC (cty.StringVal), escapes too."""
+    return unicodedata.is_normalized("NFC", text)
+
+
+def aligned(values: Mapping[str, Quoted]) -> tuple[tuple[Quoted, Quoted], ...]:
+    """A map's keys and values, sorted, the keys padded to one width as `nomad fmt` would."""
+    keys = {name: string(name) for name in sorted(values)}
+    width = max((len(key) for key in keys.values()), default=0)
+    return tuple((Quoted(key.ljust(width)), values[name]) for name, key in keys.items())
 
 
 def client_path(folder: str, path: str) -> Quoted:

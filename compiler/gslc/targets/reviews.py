@@ -10,13 +10,17 @@ from gslc.ir.inputs import Cluster
 from gslc.ir.plan import Instance, Launch, Shard
 from gslc.targets.addresses import remote_address, shards_by_name
 from gslc.targets.fetch import outside_folders
-from gslc.targets.quoting_hcl import client_reference
+from gslc.targets.quoting_hcl import client_reference, is_kept
 
 # Images that are known to be built without GGML_RPC (llama.cpp's .devops Dockerfiles; none sets it).
 _WITHOUT_RPC = ("ghcr.io/ggml-org/llama.cpp:", "ghcr.io/ggerganov/llama.cpp:", "ghcr.io/ggml-org/llama.cpp@")
 _CONTAINER_VENDORS = ("nvidia", "amd", "intel", "ascend", "mthreads")
 _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 _PATH_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def _every(_shard: Shard) -> bool:
+    return True
 
 
 def review_mixed_targets(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
@@ -36,9 +40,11 @@ def review_mixed_targets(instances: Iterable[Instance], cluster: Cluster) -> Ite
             break
 
 
-def review_program(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
-    """Launches whose program is missing or not absolute."""
-    for instance, shard in _shards(instances):
+def review_program(
+    instances: Iterable[Instance], cluster: Cluster, concerns: Callable[[Shard], bool] = _every
+) -> Iterator[Diagnostic]:
+    """Launches whose program is missing or not absolute, among the shards that run as processes."""
+    for instance, shard in filter(lambda pair: concerns(pair[1]), _shards(instances)):
         program = shard.launch.program
         if program.startswith("/") or re.match(r"[A-Za-z]:[\\/]", program):
             continue
@@ -51,9 +57,11 @@ def review_program(instances: Iterable[Instance], cluster: Cluster) -> Iterator[
         )
 
 
-def review_image(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
-    """Launches in containers that have no image, an image without RPC, or cards that no container can be given."""
-    for instance, shard in _shards(instances):
+def review_image(
+    instances: Iterable[Instance], cluster: Cluster, concerns: Callable[[Shard], bool] = _every
+) -> Iterator[Diagnostic]:
+    """Launches that have no image, an image without RPC, or cards that no container can be given, among those in containers."""
+    for instance, shard in filter(lambda pair: concerns(pair[1]), _shards(instances)):
         launch = shard.launch
         place = cluster.places.at("models", instance.model, "image")
         if launch.image is None:
@@ -164,6 +172,18 @@ def review_client_references(instances: Iterable[Instance], cluster: Cluster) ->
         client_reference,
         "holds {found}, which Nomad's client would replace at run time",
         "write it without ${{...}}; Nomad knows no escape for it",
+    )
+
+
+def review_normal_form(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Arguments and variables that HCL would hand over in another Unicode form."""
+    yield from _review_texts(
+        instances,
+        cluster,
+        "GS661",
+        lambda text: None if is_kept(text) else "decomposed or compatibility characters",
+        "holds {found}, which a Nomad job file would change",
+        "write it in Unicode normal form C",
     )
 
 

@@ -116,6 +116,8 @@ def test_hcl_reads_the_same_string(text: str) -> None:
 def test_python_hcl2_parses_every_string(text: str) -> None:
     import hcl2  # noqa: PLC0415 - two seconds to import: only here
 
+    # its grammar wants a closing brace after an escaped %%{, which the language does not; the real library reads both
+    text = text.replace("%{", "")
     assert "a" in hcl2.loads(f"a = {quoting_hcl.string(text)}\n")
 
 

@@ -65,4 +65,10 @@ CODES: CodeTable = {
         "restart a process of one host because one of another host ended.",
         remedy="Restart the workers after the leader, or run the hosts with systemd, where a small service watches the leader.",
     ),
+    "GS661": CodeEntry(
+        title="Nomad would change the characters",
+        meaning="HCL brings every string into Unicode normal form C, escapes included, so a decomposed character (e followed "
+        "by a combining accent) would reach the process, or name a file, as another sequence of bytes.",
+        remedy="Write the text in normal form C, rename the file, or run the host with systemd or compose.",
+    ),
 }

@@ -16,21 +16,26 @@ def diagnostic_object(diagnostic: Diagnostic) -> JsonObject:
     return {
         "code": diagnostic.code,
         "severity": diagnostic.severity,
-        "message": redacted(diagnostic.message),
-        "help": None if diagnostic.help is None else redacted(diagnostic.help),
-        "file": diagnostic.place.file,
+        "message": visible(diagnostic.message),
+        "help": None if diagnostic.help is None else visible(diagnostic.help),
+        "file": visible(diagnostic.place.file),
         "line": diagnostic.place.line,
         "column": diagnostic.place.column,
         "related": [
             {
-                "file": related.place.file,
+                "file": visible(related.place.file),
                 "line": related.place.line,
                 "column": related.place.column,
-                "message": redacted(related.message),
+                "message": visible(related.message),
             }
             for related in diagnostic.related
         ],
     }
+
+
+def visible(text: str) -> str:
+    """Text without tokens that can be encoded: lone surrogates (file names that are not UTF-8) are shown by number."""
+    return redacted(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def render_json(diagnostics: tuple[Diagnostic, ...]) -> str:

@@ -9,9 +9,9 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from gslc import __version__
-from gslc.frontend.tokens import redacted
 from gslc.ir.codes import all_codes
 from gslc.ir.diagnostic import CodeEntry, Diagnostic, Place, Severity
+from gslc.report.diagnostics_json import visible
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -91,11 +91,6 @@ def message(diagnostic: Diagnostic) -> str:
     """The sentence, and the help after it."""
     text = visible(diagnostic.message)
     return f"{text}\nhelp: {visible(diagnostic.help)}" if diagnostic.help else text
-
-
-def visible(text: str) -> str:
-    """Text without tokens that can be encoded: lone surrogates are shown by number."""
-    return redacted(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def location(place: Place) -> JsonObject:

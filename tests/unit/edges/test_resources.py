@@ -35,5 +35,5 @@ def test_no_path_leads_out_of_the_root(path: str) -> None:
 
 
 def test_a_file_that_was_not_packaged_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match="missing.json"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.json"):
         resources.resource_text("schemas/missing.json")

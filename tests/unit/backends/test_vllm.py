@@ -59,7 +59,6 @@ def test_else_the_smallest_legal_size_that_fits_is_taken_and_the_smaller_are_exp
         ("tensor parallel 2", "GPU memory"),
         ("tensor parallel 3", "attention heads"),
         ("tensor parallel 3", "key and value heads"),
-        ("tensor parallel 3", "widths"),
     }
 
 

@@ -10,9 +10,9 @@ from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import GpuKind
 from gslc.ir.plan import DeviceMemory
 from gslc.memory.vllm.fit import Fit, fit
-from gslc.memory.vllm.legality import card_refusals, refusals
-from gslc.memory.vllm.options import MEASURED_VERSION, device_memory, host_bytes
-from gslc.memory.vllm.review import PROBLEM_CODES, sizes_help
+from gslc.memory.vllm.legality import card_refusals, layout_words, refusals
+from gslc.memory.vllm.options import MEASURED_VERSION, device_memory, host_bytes, layout_decisions
+from gslc.memory.vllm.review import PROBLEM_CODES, refusal_words, sizes_help
 from gslc.memory.vllm.table import disagreement
 from gslc.memory.vllm.view import KV_TYPES, Keys, View, view_of
 
@@ -51,7 +51,7 @@ def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
         return Outcome(value=None, diagnostics=(*found, *against))
     counted = counted_at(view, ask.devices[: tensor * stages], tensor, stages)
     return Outcome(
-        value=_answer(view, ask, counted, version),
+        value=_answer(view, ask, counted, version, facts.source),
         diagnostics=(*found, *_notes(view, counted, tensor, stages)),
     )
 
@@ -150,10 +150,8 @@ def _devices(view: View, ask: EstimateAsk) -> Diagnostic:
 
 def _refused(view: View, devices: tuple[GpuKind, ...], tensor: int, stages: int) -> tuple[Diagnostic, ...]:
     place = Place(file="--tensor-parallel") if view.tensor_parallel is not None else DEVICES
-    found = [
-        _error("GS349", refusal.detail, place, sizes_help(view, stages))
-        for refusal in refusals(view.shape, tensor, stages, view.terms)
-    ]
+    against = refusals(view.shape, tensor, stages, view.terms)
+    found = [_error("GS349", refusal_words(against), place, sizes_help(view, stages))] if against else []
     found += [
         _error("GS360", refusal.detail, DEVICES, "choose a newer card or another quantisation")
         for refusal in card_refusals(view.shape, devices[0], view.terms)
@@ -161,7 +159,7 @@ def _refused(view: View, devices: tuple[GpuKind, ...], tensor: int, stages: int)
     return tuple(found)
 
 
-def _answer(view: View, ask: EstimateAsk, counted: Fit, version: str) -> Estimate:
+def _answer(view: View, ask: EstimateAsk, counted: Fit, version: str, subject: str) -> Estimate:
     memory = [device_memory(rank) for rank in counted.ranks]
     unused = len(ask.devices) - len(memory)
     devices = (*memory, *(DeviceMemory() for _ in range(unused)))
@@ -179,6 +177,7 @@ def _answer(view: View, ask: EstimateAsk, counted: Fit, version: str) -> Estimat
             view.wish(view.context_ceiling),
         )
         longest = ceiling.longest(view.context_ceiling) or None
+    words = layout_words(counted.tensor_parallel, counted.pipeline_parallel)
     return Estimate(
         backend="vllm",
         engine_version=version,
@@ -190,6 +189,8 @@ def _answer(view: View, ask: EstimateAsk, counted: Fit, version: str) -> Estimat
         max_context=longest,
         kv_bytes_per_token=counted.token_bytes,
         basis="measured" if version == MEASURED_VERSION else "derived",
+        decisions=tuple(layout_decisions(view, counted, ask.devices[0], subject, words, ())),
+        context=counted.context,
     )
 
 

@@ -36,7 +36,7 @@ MINIMUM_CAPABILITY: dict[str, tuple[int, int]] = {
 }
 BF16_CAPABILITY = (8, 0)  # platforms/cuda.py check_if_supports_dtype
 FP8_CAPABILITY = (8, 9)
-INTEGER_KERNEL_CAPABILITY = (7, 5)
+OF_HEADS = frozenset({"attention output", "query up", "key and value up", "attention sinks"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ def refusals(shape: Shape, tensor_parallel: int, pipeline_parallel: int, terms: 
         *_vocabulary(shape, tensor_parallel),
         *_kv_heads(shape, tensor_parallel),
         *_widths(shape, tensor_parallel, terms),
+        *_mixers(shape, tensor_parallel),
         *_quantized(shape, tensor_parallel, terms),
         *_vision(shape, tensor_parallel, terms),
         *_pipeline(shape, pipeline_parallel, terms),
@@ -116,6 +117,8 @@ def _widths(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]
         if matrix.name in seen or matrix.name.startswith(VISION):
             continue
         seen.add(matrix.name)
+        if matrix.name in OF_HEADS and shape.heads % ranks:
+            continue  # its width is the heads': already refused
         yield from _divides(matrix, ranks, terms)
 
 
@@ -135,6 +138,19 @@ def _divides(matrix: Matrix, ranks: int, terms: Terms) -> Iterator[tuple[str, st
                 "widths",
                 f"{matrix.name} has {size} {side}: tensor parallel {ranks} needs {size} % {ranks} == 0, it is {size % ranks}",
             )
+
+
+def _mixers(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
+    """Mamba 2 groups and delta-net heads are split whole."""
+    mixer, linear = shape.state_space, shape.linear
+    counts: list[tuple[str, int]] = []
+    if mixer is not None and mixer.version == 2:
+        counts = [("Mamba heads", mixer.heads)] + ([("Mamba groups", mixer.groups)] if mixer.groups > 1 else [])
+    if linear is not None:
+        counts += [("delta-net key heads", linear.key_heads), ("delta-net value heads", linear.value_heads)]
+    for name, count in counts:
+        if count % ranks:
+            yield (name, f"{count} {name}: tensor parallel {ranks} needs {count} % {ranks} == 0, it is {count % ranks}")
 
 
 def _quantized(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]:

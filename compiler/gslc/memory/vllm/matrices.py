@@ -6,6 +6,7 @@ One description serves twice: `legality` asks whether the splits divide, `weight
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gslc.memory.vllm.config import flag, integer, text
 from gslc.memory.vllm.encoders import audio_encoder, encoder_ends, vision_tower
@@ -14,9 +15,13 @@ from gslc.memory.vllm.mixers import delta_net, state_space
 from gslc.memory.vllm.shape import Experts, Mla, Shape
 
 
+# Served through the Transformers backend without a plan for tensor parallelism: all but the vocabulary is on every rank.
+UNSPLIT = frozenset({"gpt_bigcode"})
+
+
 def matrices(shape: Shape) -> tuple[Matrix, ...]:
     """All parameters of the model."""
-    return tuple(
+    found = tuple(
         [
             *_ends(shape),
             *_attention(shape),
@@ -28,6 +33,9 @@ def matrices(shape: Shape) -> tuple[Matrix, ...]:
             *vision_tower(shape),
         ]
     )
+    if shape.model_type not in UNSPLIT:
+        return found
+    return tuple(item if item.split == "vocabulary" else replace(item, split="whole") for item in found)
 
 
 def decided(shape: Shape, habit: bool | str, default: bool = False) -> bool:
@@ -184,7 +192,7 @@ def _mlp(shape: Shape, name: str, width: int, layers: tuple[int, ...], *, gated:
     up_parts = (width, width) if gated else ()
     yield Matrix(
         name=f"{name} up",
-        split="column",
+        split="whole" if shape.model_type == "modernbert" else "column",  # its up projection is a plain layer
         outputs=sum(up_parts) or width,
         inputs=shape.hidden,
         parts=up_parts,

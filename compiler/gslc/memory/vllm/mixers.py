@@ -60,21 +60,28 @@ def state_space(shape: Shape) -> Iterator[Matrix]:
             yield Matrix(name="mixer norms", split="whole", outputs=mixer.rank + 2 * mixer.state, layers=layers)
         return
     states = 2 * mixer.groups * mixer.state
+    # A single group cannot be split: every rank holds it whole (MambaMixer2, n_groups == 1).
+    split = states if mixer.groups > 1 else 0
+    halves = (states // 2, states // 2) if split else ()
+    if not split:
+        rows = mixer.convolution + int(mixer.convolution_bias)
+        yield Matrix(name="mixer group convolution", split="whole", outputs=states, inputs=rows, layers=layers)
+        yield Matrix(name="mixer group", split="whole", outputs=states, inputs=hidden, layers=layers, quantized=True)
     yield Matrix(
         name="mixer convolution",
         split="column",
-        outputs=inner + states,
+        outputs=inner + split,
         inputs=mixer.convolution,
-        parts=(inner, states // 2, states // 2),
+        parts=(inner, *halves),
         bias=mixer.convolution_bias,
         layers=layers,
     )
     yield Matrix(
         name="mixer input",
         split="column",
-        outputs=2 * inner + states + mixer.heads,
+        outputs=2 * inner + split + mixer.heads,
         inputs=hidden,
-        parts=(inner, inner, states // 2, states // 2, mixer.heads),
+        parts=(inner, inner, *halves, mixer.heads),
         bias=mixer.projection_bias,
         layers=layers,
         quantized=True,

@@ -184,7 +184,7 @@ def _choice(
         ),
         exclusive=alone,
         basis="measured" if view.version == MEASURED_VERSION and kind.vendor == "nvidia" else "derived",
-        decisions=tuple(_decisions(view, counted, kind, subject, words, refused)),
+        decisions=tuple(layout_decisions(view, counted, kind, subject, words, refused)),
     )
 
 
@@ -222,9 +222,10 @@ def _too_small(words: str, counted: Fit, kind: GpuKind) -> Excluded:
     return Excluded(what=words, rule=what, detail=detail)
 
 
-def _decisions(
+def layout_decisions(
     view: View, counted: Fit, kind: GpuKind, subject: str, words: str, refused: tuple[Excluded, ...]
 ) -> Iterator[Decision]:
+    """Why this layout, this utilisation and this concurrency, from the numbers that were compared."""
     first = counted.ranks[0]
     yield Decision(
         subject=subject,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gslc.engines.vllm_command import KEYED, NATIVE_NODES_FROM, OWNED, native_nodes, utilization_words
 from gslc.engines.vllm_flags import Argument
-from gslc.ir.diagnostic import Diagnostic, Severity
+from gslc.ir.diagnostic import Diagnostic, Excluded, Severity
 from gslc.ir.inputs import Model
 from gslc.ir.placement import Request
 from gslc.memory.vllm.architectures import known_architecture
@@ -209,23 +209,13 @@ def _layout(request: Request, view: View) -> Iterator[Diagnostic]:
     stages = view.pipeline_parallel or 1
     size = view.tensor_parallel
     if size is not None and size > 0:
-        for refusal in refusals(view.shape, size, stages, view.terms):
-            yield _say(
-                request,
-                "GS349",
-                refusal.detail,
-                _path(request, view, "tensor_parallel", "--tensor-parallel-size"),
-                sizes_help(view, stages),
-            )
-    elif stages > 1:
-        for refusal in refusals(view.shape, 1, stages, view.terms):
-            yield _say(
-                request,
-                "GS349",
-                refusal.detail,
-                _path(request, view, "pipeline_parallel", "--pipeline-parallel-size"),
-                sizes_help(view, stages),
-            )
+        against = refusals(view.shape, size, stages, view.terms)
+        path = _path(request, view, "tensor_parallel", "--tensor-parallel-size")
+    else:
+        against = refusals(view.shape, 1, stages, view.terms) if stages > 1 else ()
+        path = _path(request, view, "pipeline_parallel", "--pipeline-parallel-size")
+    if against:
+        yield _say(request, "GS349", refusal_words(against), path, sizes_help(view, stages))
     if view.settings.expert_parallel and view.shape.experts is None:
         argument = _argument(view, "--enable-expert-parallel")
         yield _say(
@@ -248,6 +238,11 @@ def _layout(request: Request, view: View) -> Iterator[Diagnostic]:
 def legal_sizes(view: View, stages: int = 1) -> tuple[int, ...]:
     """Tensor-parallel sizes up to 16 that break no rule."""
     return tuple(size for size in range(1, MOST_SIZES + 1) if not refusals(view.shape, size, stages, view.terms))
+
+
+def refusal_words(against: tuple[Excluded, ...]) -> str:
+    """All broken rules of one layout in one sentence, in the order in which vLLM meets them."""
+    return "; ".join(dict.fromkeys(refusal.detail for refusal in against))
 
 
 def sizes_help(view: View, stages: int) -> str:

@@ -258,6 +258,15 @@ MISTAKES = {
     "mmproj elsewhere": (with_model("mmproj: ../x"), ["4:43 GS145"]),
     "a pin to no host": (with_model("gpus: [atlsa/0]"), ["4:41 GS170"]),
     "a pin to no card": (with_model("gpus: [atlas/0]"), ["4:41 GS170"]),
+    "too many alternatives": (
+        with_model(f"requirements: [{', '.join(['{memory: 1GiB}'] * 65)}]"),
+        ["4:49 GS175"],
+    ),
+    "too many variables": (
+        with_model(f"env: {{{', '.join(f'A{n}: b' for n in range(1_001))}}}"),
+        ["4:40 GS175"],
+    ),
+    "an mmproj of two lines": (with_model('mmproj: "a\\nb"'), ["4:43 GS149"]),
     "no pins": (with_model("gpus: []"), ["4:41 GS133"]),
     "a selector of no label": (with_model("host_selector: {rakc: r1}"), ["4:50 GS171"]),
     "a selector of no value": (with_model("host_selector: {os: windows}"), ["4:50 GS171"]),
@@ -312,6 +321,11 @@ def test_a_pin_names_the_cards_that_exist() -> None:
     assert "twice" in only_mistake(text.replace("atlas/2", "atlas/0")).message
 
 
+def test_a_default_that_is_wrong_besides_good_ones_is_hidden_from_the_models() -> None:
+    text = f"{SMALLEST}defaults: {{context: x, parallel: 2, sorce: hf://a/b}}\nmodels: {{a: {{source: hf://a/b}}}}\n"
+    assert mistakes_in(text) == ["4:21 GS134", "4:37 GS130"]
+
+
 def test_warnings_do_not_stop_a_cluster() -> None:
     outcome = read_text(f"{SMALLEST}port_range: 30000-40000\n")
     assert outcome.value is not None
@@ -349,4 +363,6 @@ def test_every_value_of_the_cluster_has_its_place() -> None:
     assert str(places.at("models", "chat", "replicas")) == "cluster.yaml:8:5"
     assert str(places.at("models", "gone")) == "cluster.yaml:7:3"
     assert str(places.at("nothing", "here")) == "cluster.yaml:1:1"
+    assert str(places.at("models", "chat", "args", 9)) == "cluster.yaml:9:11"
+    assert str(places.at("models", "chat", "source", "deeper")) == "cluster.yaml:8:13"
     assert str(places.at("hosts", "atlas", "memory")) == "cluster.yaml:3:25"

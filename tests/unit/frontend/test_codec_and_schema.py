@@ -294,8 +294,10 @@ def test_every_key_has_a_hover_text() -> None:
     def described(child: dict[str, Any]) -> bool:
         if "description" in child:
             return True
-        target = child.get("$ref", "").removeprefix("#/$defs/")
-        return bool(target) and "description" in SCHEMA["$defs"][target]
+        target: Any = SCHEMA
+        for step in child["$ref"].removeprefix("#/").split("/") if "$ref" in child else ():
+            target = target[step]
+        return target is not SCHEMA and "description" in target
 
     look({"properties": SCHEMA["properties"]}, "")
     for name, definition in SCHEMA["$defs"].items():

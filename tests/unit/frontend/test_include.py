@@ -7,6 +7,7 @@ import fnmatch
 import pytest
 from clusters import SmallTable, brief
 
+from gslc.frontend import include
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.include import load_documents
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
@@ -122,6 +123,19 @@ def test_a_pattern_never_leads_out_of_the_folder(pattern: str) -> None:
 
 def test_a_pattern_that_matches_nothing_is_refused() -> None:
     assert mistakes(Files(cluster=MAIN, hosts__x=HOST % "a")) == ["cluster.yaml:3:25 GS121"]
+
+
+def test_a_cluster_file_that_can_not_be_read_is_the_only_mistake() -> None:
+    class Gone(Files):
+        def read_main(self) -> Outcome[bytes]:
+            return self.read("hosts/forbidden.yaml")
+
+    assert mistakes(Gone()) == ["hosts/forbidden.yaml:1:1 GS863"]
+
+
+def test_more_files_than_anyone_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(include, "MAX_FILES", 1)
+    assert mistakes(Files(cluster=MAIN, hosts__x=HOST % "a", models__m=MODEL % "m")) == ["cluster.yaml:3:10 GS175"]
 
 
 def test_include_is_a_list() -> None:

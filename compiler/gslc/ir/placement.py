@@ -192,7 +192,8 @@ class Assignment:
 class HostUsage:
     """What is taken and what is left on one host, in bytes.
 
-    stranded: free bytes on cards, or host memory on hosts, where no model of the cluster could be placed any more.
+    gpu_free_bytes are on cards that are not held exclusively. Stranded bytes are of no use to a replica like those
+    placed: what is left on exclusive cards, and on shared ones less than the smallest share that any replica takes.
     """
 
     host: str

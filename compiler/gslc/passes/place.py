@@ -94,7 +94,7 @@ def assignments_of(
         position = state.positions[replica.id]
         if position is None:
             continue
-        assignment = _assignment(problem, replica, position, ports.given[replica.id], kept)
+        assignment = _assignment(problem, state, replica, ports.given[replica.id], kept)
         assignments.append(assignment)
         if assignment.moved_from is not None:
             notes.append(moved_note(problem, assignment))
@@ -102,8 +102,10 @@ def assignments_of(
 
 
 def _assignment(
-    problem: Problem, replica: Replica, position: Position, ports: list[tuple[int, ...]], kept: Kept
+    problem: Problem, state: State, replica: Replica, ports: list[tuple[int, ...]], kept: Kept
 ) -> Assignment:
+    position = state.positions[replica.id]
+    assert position is not None  # only placed replicas are assigned
     seats = tuple(
         Seat(host=problem.hosts[host].name, gpus=cards, ports=row)
         for (host, cards), row in zip(position.spots, ports, strict=True)
@@ -111,7 +113,7 @@ def _assignment(
     entry = kept.locked.get(replica.id)
     moved = entry is not None and not same_seats(problem, position, entry.seats)
     because = kept.lost.get(replica.id, "a new plan was asked for") if moved else ""
-    decisions: tuple[Decision, ...] = placed_decisions(problem, replica, position, seats, entry, because)
+    decisions: tuple[Decision, ...] = placed_decisions(problem, state, replica, seats, entry, because)
     return Assignment(
         model=replica.task.name,
         replica=replica.number,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
 
@@ -80,6 +81,11 @@ class Zone:
     def elastic(self) -> tuple[Elastic, ...]:
         """The choices that depend on what is free."""
         return self._candidates.options[self.host_class].elastic
+
+    @property
+    def refused(self) -> tuple[Excluded, ...]:
+        """Layouts that were ruled out beforehand, and why."""
+        return self._candidates.options[self.host_class].refused
 
     @property
     def wide(self) -> tuple[Choice, ...]:

@@ -60,9 +60,9 @@ def _preambles() -> Iterator[Case]:
         ("zip", b"PK\3\4"),
         ("html", b"<!DO"),
         ("safetensors", b"\x40\0\0\0"),
-        ("lfs", b"vers"),
     ):
         yield f"a {name} file", start + bytes(60), "expected the magic GGUF"
+    yield "a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:", "git lfs pull"
     yield "magic alone", b"GGUF", "the version"
     for version in (0, 4, 5, 77, 0xFFFF, 0xFFFFFFFF):
         yield f"version {version}", b"GGUF" + struct.pack("<IQQ", version, 0, 0), "expected version 2 or 3"

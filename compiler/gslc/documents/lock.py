@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from gslc.documents.canonical import conflict_line, first_difference, line_of, sorted_line_of, thaw
-from gslc.documents.lock_reader import LockRefused, parse_lock
+from gslc.documents.lock_fields import LockRefused
+from gslc.documents.lock_reader import parse_lock
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.facts import FileFact, GgufFacts, ModelFacts, SafetensorsFacts, TensorGroup
 from gslc.ir.lock import Lock, LockedPlacement, Seat

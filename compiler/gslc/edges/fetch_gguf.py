@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gslc.edges.fetching import Fetch
 from gslc.edges.gguf_choice import GgufModel, choose_model, choose_projector, is_projector
-from gslc.edges.gguf_header import HEADER_LIMIT_LOCAL, HEADER_LIMIT_REMOTE, GgufHeader, gguf_facts, read_header
+from gslc.edges.gguf_header import HEADER_LIMIT_LOCAL, HEADER_LIMIT_REMOTE, GgufHeader, read_header
+from gslc.edges.gguf_model import gguf_facts
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.hub import HubError, HubFile
 from gslc.engines.asked import wanted_projector

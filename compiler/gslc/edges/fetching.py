@@ -15,7 +15,7 @@ from gslc.ir.facts import FileFact
 from gslc.ir.inputs import Model, Source
 
 Format: TypeAlias = Literal["gguf", "transformers", "speech", "plain"]
-DOCUMENT_MAX = 8 * 1024 * 1024
+DOCUMENT_MAX = 16 * 1024 * 1024
 READS_AT_ONCE = 4
 Step: TypeAlias = Callable[[str], None]
 
@@ -60,6 +60,7 @@ class Fetch:
 
     def pinned(self, files: Sequence[HubFile]) -> tuple[FileFact, ...]:
         """The files as facts, with every hash that is known or worth computing."""
+        self._hash_small([file for file in files if file.sha256 is None and file.path not in self._hashes])
         facts: list[FileFact] = []
         for file in files:
             digest = self._hashes.get(file.path)
@@ -72,9 +73,16 @@ class Fetch:
             facts.append(FileFact(path=file.path, size_bytes=file.size_bytes, sha256=digest, url=file.url))
         return tuple(facts)
 
+    def _hash_small(self, files: Sequence[HubFile]) -> None:
+        """Reads remote files that the hub has no hash of: Hugging Face tells it of files in LFS only."""
+        small = [file.path for file in files if file.size_bytes <= DOCUMENT_MAX]
+        if small and self.source.kind != "file":
+            self.step(f"hashing {len(small)} small files")
+            self.documents(small)
+
     def _unhashed(self, file: HubFile) -> None:
         limit = self.settings.local_sha256_limit // 1024**3
-        message = f"model '{self.model.name}': {file.path} is over {limit} GiB and pinned by its size and header alone"
+        message = f"model '{self.model.name}': {file.path} is over {limit} GiB: pinned by size and header alone"
         self.remark("GS264", "note", message, "nothing to do; a file from a hub is pinned by the hub's sha256")
 
     def remark(self, code: str, severity: Literal["warning", "note"], message: str, action: str) -> None:

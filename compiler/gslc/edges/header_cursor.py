@@ -7,6 +7,8 @@ import struct
 
 from gslc.edges.ranges import RangeReader
 
+LFS_POINTER = b"version https://git-lfs"  # what lies in a clone until `git lfs pull`
+
 
 class HeaderError(Exception):
     """A header that can't be read: where, and what was expected there."""

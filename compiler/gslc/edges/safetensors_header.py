@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gslc.edges.header_cursor import HeaderError
+from gslc.edges.header_cursor import LFS_POINTER, HeaderError
 from gslc.edges.ranges import RangeReader
 from gslc.edges.tensor_groups import RawTensor
 from gslc.ir.tensor_types import SAFETENSORS_BITS, safetensors_tensor_bytes
@@ -58,6 +58,8 @@ def _header_bytes(reader: RangeReader) -> bytes:
             reader.name, 0, f"expected a header length and a header, the file has {reader.size_bytes} bytes"
         )
     raw = reader.read(0, min(FIRST_READ_BYTES, reader.size_bytes))
+    if raw.startswith(LFS_POINTER):
+        raise HeaderError(reader.name, 0, "expected a header, found a Git LFS pointer: run `git lfs pull`")
     length = int.from_bytes(raw[:8], "little")
     most = min(HEADER_MAX, reader.size_bytes - 8)
     if not 2 <= length <= most:

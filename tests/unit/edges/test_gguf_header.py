@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from malformed_gguf import cases
 from model_files import gguf, llama_gguf, llama_split, llama_tensors, projector_gguf, text, value_of
 
-from gslc.edges.gguf_header import gguf_facts, read_gguf_header, read_header
+from gslc.edges.gguf_header import read_header
+from gslc.edges.gguf_model import gguf_facts, read_gguf_header
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.ranges import BytesReader
 from gslc.edges.tensor_groups import RawTensor, expand
@@ -208,6 +209,14 @@ def test_a_long_key_is_walked_over_without_being_held() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6 << 20
+
+
+def test_the_last_tensor_needs_no_padding() -> None:
+    file = gguf({"general.architecture": "x"}, [("a", (3,), "F32")])
+    whole = content(file)
+    assert facts_of(whole[:-20]).file_bytes == file.size - 20
+    with pytest.raises(HeaderError, match="cut off"):
+        facts_of(whole[:-21])
 
 
 def test_a_projector_has_its_architecture() -> None:

@@ -61,6 +61,7 @@ def test_a_hash_over_several_files_depends_on_their_order() -> None:
 MALFORMED = {
     "empty": (b"", "header length"),
     "short": (b"\0" * 9, "header length"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "zeros": (bytes(100), "from 2 to"),
     "length beyond the file": (file_of({}, length=1000), "from 2 to"),
     "length of all ones": (b"\xff" * 100, "from 2 to"),

@@ -16,7 +16,7 @@ golden:
 	$(PYTHON) -m pytest tests/golden --snapshot-update
 
 docs:
-	for page in .ci/docs_*.py; do name=$${page#.ci/docs_}; $(PYTHON) $$page > docs/$$(echo $${name%.py} | tr _ -).md; done
+	$(PYTHON) docs/generate.py
 
 bench: bench-memory bench-vllm bench-placement bench-speed
 

@@ -78,4 +78,9 @@ CODES: CodeTable = {
         meaning="The operating system refused to write the lock or the output. What was there before is whole, or the next build finishes it.",
         remedy="Free space or fix the permissions, then build again.",
     ),
+    "GS899": CodeEntry(
+        title="the operating system refused",
+        meaning="A read or write failed in a way that no other code describes. The message is the operating system's.",
+        remedy="Check the disk, the permissions and the limits of the process.",
+    ),
 }

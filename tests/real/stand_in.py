@@ -20,7 +20,7 @@ started = time.monotonic()
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers like an engine."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+    def do_GET(self) -> None:
         loading = time.monotonic() - started < float(os.environ.get("STAND_IN_LOADING", "1"))
         process = {"argv": sys.argv[1:], "env": dict(os.environ), "pid": os.getpid(), "uid": os.getuid()}
         body = json.dumps(process if self.path == "/process" else {"status": "ok"}).encode()

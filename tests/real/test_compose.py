@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-
-from gslc.ir.plan import Launch, ModelFile, Plan
-from gslc.targets.compose import HELPER_IMAGE, ComposeTarget
 from tests.support.hostile import HOSTILE
 from tests.support.plans import make_cluster, make_gpus, make_host, make_instance, make_launch, make_plan, templates
 from tests.support.target_trees import REAL, put, write_tree
+
+from gslc.ir.plan import Launch, ModelFile, Plan
+from gslc.targets.compose import HELPER_IMAGE, ComposeTarget
 
 pytestmark = pytest.mark.real
 CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
@@ -40,7 +40,9 @@ def _installed() -> None:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One image in all roles: a Debian with Python and curl, and the stand-in as its entry point."""
     folder = tmp_path_factory.mktemp("images")
-    shutil.copytree(CACHE / "systemd-trixie", folder / "server", symlinks=True, ignore=shutil.ignore_patterns("dev", "proc"))
+    shutil.copytree(
+        CACHE / "systemd-trixie", folder / "server", symlinks=True, ignore=shutil.ignore_patterns("dev", "proc")
+    )
     put(folder / "server", "/usr/local/bin/server", (REAL / "stand_in.py").read_text(), 0o755)
     (folder / "server" / "image").write_text(IMAGE)
     (folder / "server" / "entrypoint").write_text('["/usr/local/bin/server"]')
@@ -111,7 +113,9 @@ def test_every_release_reads_the_same_arguments_and_variables(tmp_path: Path, ve
     # the file of a secret must be there, and the machine that runs the test has none
     (folder / "compose.yaml").write_text(text.replace("/etc/gslc/secrets/", f"{tmp_path}/secrets/"))
     command = [VERSIONS[version], "config"] + ([] if version == "1.29" else ["--format", "json"])
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]}
+    )
     assert (done.returncode, done.stderr) == (0, "")
     read = yaml.safe_load(done.stdout) if version == "1.29" else json.loads(done.stdout)
     service = read["services"]["chat-0"]
@@ -123,7 +127,9 @@ def test_every_release_reads_the_same_arguments_and_variables(tmp_path: Path, ve
 
 
 @pytest.mark.parametrize("version", sorted(VERSIONS))
-def test_a_project_comes_up_answers_returns_after_a_kill_and_goes_down(tmp_path: Path, images: Path, version: str) -> None:
+def test_a_project_comes_up_answers_returns_after_a_kill_and_goes_down(
+    tmp_path: Path, images: Path, version: str
+) -> None:
     folder = write(hostile_plan(), tmp_path / "out")
     text = (folder / "compose.yaml").read_text()
     # raising a limit wants CAP_SYS_RESOURCE, which test machines may lack; config has read the lines above

@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from gslc.ir.plan import ModelFile, Plan
-from gslc.targets import quoting_hcl
-from gslc.targets.nomad import NomadTarget
 from tests.support.hostile import CLIENT_REFERENCES, HOSTILE
 from tests.support.plans import make_cluster, make_gpus, make_host, make_instance, make_launch, make_plan, templates
 from tests.support.target_trees import REAL
 
+from gslc.ir.plan import ModelFile, Plan
+from gslc.targets import quoting_hcl
+from gslc.targets.nomad import NomadTarget
+
 pytestmark = pytest.mark.real
 CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
 FILE = ModelFile(
-    path="/var/lib/gslc/models/hf/a/%{y}$/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/<@m", token="HF_TOKEN"
+    path="/var/lib/gslc/models/hf/a/%{y}$/m.gguf",
+    size_bytes=3,
+    sha256="0" * 64,
+    url="https://hub/<@m",
+    token="HF_TOKEN",
 )
 
 
@@ -38,9 +42,11 @@ def read(text: str) -> Any:
 
 
 def blocks(node: Any, kind: str, *labels: str) -> list[Any]:
-    return [one for one in node["blocks"] if one["type"] == kind and one["labels"][: len(labels)] == list(labels)] if labels else [
-        one for one in node["blocks"] if one["type"] == kind
-    ]
+    return (
+        [one for one in node["blocks"] if one["type"] == kind and one["labels"][: len(labels)] == list(labels)]
+        if labels
+        else [one for one in node["blocks"] if one["type"] == kind]
+    )
 
 
 def plan() -> Plan:
@@ -58,7 +64,9 @@ def plan() -> Plan:
         cache_dirs=("hub",),
         cache_env=(("HF_HOME", "hub"),),
     )
-    rpc = make_launch("chat-0-rpc-0", role="rpc", port=20001, health_path=None, host="mac", listen="10.0.0.9", image=None)
+    rpc = make_launch(
+        "chat-0-rpc-0", role="rpc", port=20001, health_path=None, host="mac", listen="10.0.0.9", image=None
+    )
     return make_plan(make_instance((leader, rpc), target="nomad", exclusive=True))
 
 
@@ -111,7 +119,7 @@ def test_each_part_is_pinned_to_its_node_and_system() -> None:
 
 def test_the_formatter_finds_nothing_to_move() -> None:
     """Nomad's formatter is HCL's; it is asked here for layout alone."""
-    import shutil  # noqa: PLC0415
+    import shutil
 
     text = job_text()
     lines = [line for line in text.splitlines() if line.rstrip() != line]
@@ -124,11 +132,19 @@ def test_the_formatter_finds_nothing_to_move() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.text(st.sampled_from("$%{}\"\\\n ~x'é😀")) | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=200))
+@given(
+    st.lists(
+        st.text(st.sampled_from("$%{}\"\\\n ~x'é😀"))
+        | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+        max_size=200,
+    )
+)
 def test_any_string_reads_back_as_itself(texts: list[str]) -> None:
     quoted = "".join(f"  {quoting_hcl.string(text)},\n" for text in texts)
     found = read(f"a = [\n{quoted}]\n")["attributes"]["a"]
-    assert [one == text for one, text in zip(found, texts, strict=True)] == [quoting_hcl.is_kept(text) for text in texts]
+    assert [one == text for one, text in zip(found, texts, strict=True)] == [
+        quoting_hcl.is_kept(text) for text in texts
+    ]
 
 
 def test_what_the_client_would_replace_survives_hcl_and_so_must_be_refused() -> None:

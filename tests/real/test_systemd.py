@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from gslc.ir.plan import Launch, ModelFile, Plan
-from gslc.targets.systemd import SystemdTarget
 from tests.support.hostile import HOSTILE
 from tests.support.plans import make_cluster, make_gpus, make_host, make_instance, make_launch, make_plan, templates
 from tests.support.target_trees import REAL, install_systemd, put
+
+from gslc.ir.plan import Launch, ModelFile, Plan
+from gslc.targets.systemd import SystemdTarget
 
 pytestmark = pytest.mark.real
 CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
@@ -49,9 +49,13 @@ def _installed() -> None:
 def boot(tmp_path: Path) -> Boot:
     """Installs a plan's units for the hosts named, boots, runs a script."""
 
-    def run(plan: Plan, script: str, *, hosts: tuple[str, ...] = ("atlas",), root: str = "/", seconds: int = 120) -> Booted:
+    def run(
+        plan: Plan, script: str, *, hosts: tuple[str, ...] = ("atlas",), root: str = "/", seconds: int = 120
+    ) -> Booted:
         tree = tmp_path / "tree"
-        machines = [make_host(name, address="10.99.0.1" if len(hosts) > 1 else "127.0.0.1", gpus=make_gpus(4)) for name in hosts]
+        machines = [
+            make_host(name, address="10.99.0.1" if len(hosts) > 1 else "127.0.0.1", gpus=make_gpus(4)) for name in hosts
+        ]
         cluster = make_cluster(*machines)
         target = SystemdTarget(templates=templates)
         assert [found for found in target.review(plan, cluster) if found.severity == "error"] == []
@@ -106,10 +110,18 @@ def gpu_launch(**changes: object) -> Launch:
 
 def everything() -> Plan:
     """One unit of each kind: GPU, CPU with and without code made at run time, RPC, worker, watch, fetch."""
-    rpc = make_launch("big-0-rpc-0", role="rpc", port=20010, argv=("--port", "20010"), health_path=None, gpus=(2,), vendor="nvidia")
-    head = make_launch("big-0", port=20011, argv=("--port", "20011"), after=("big-0-rpc-0",), gpus=(3,), vendor="nvidia")
-    leader = make_launch("wide-0", port=20020, argv=("--port", "20020"), host="borea", listen="10.99.0.1", group_restart=True)
-    worker = make_launch("wide-0-worker-1", role="worker", rank=1, port=20021, health_path=None, group_restart=True, listen="10.99.0.1")
+    rpc = make_launch(
+        "big-0-rpc-0", role="rpc", port=20010, argv=("--port", "20010"), health_path=None, gpus=(2,), vendor="nvidia"
+    )
+    head = make_launch(
+        "big-0", port=20011, argv=("--port", "20011"), after=("big-0-rpc-0",), gpus=(3,), vendor="nvidia"
+    )
+    leader = make_launch(
+        "wide-0", port=20020, argv=("--port", "20020"), host="borea", listen="10.99.0.1", group_restart=True
+    )
+    worker = make_launch(
+        "wide-0-worker-1", role="worker", rank=1, port=20021, health_path=None, group_restart=True, listen="10.99.0.1"
+    )
     return make_plan(
         make_instance(gpu_launch(), startup_group=("big-0",)),
         make_instance(make_launch("cpu-0", port=20001, argv=("--port", "20001"))),
@@ -219,8 +231,15 @@ until_state active gslc-lab-big-0.service && echo "second: $(ask 127.0.0.1:20011
 
 
 def test_a_leader_waits_for_an_rpc_server_of_another_host(boot: Boot) -> None:
-    rpc = make_launch("big-0-rpc-0", role="rpc", port=20010, argv=("--host", "10.99.0.1", "--port", "20010"), health_path=None,
-                      host="borea", listen="10.99.0.1")
+    rpc = make_launch(
+        "big-0-rpc-0",
+        role="rpc",
+        port=20010,
+        argv=("--host", "10.99.0.1", "--port", "20010"),
+        health_path=None,
+        host="borea",
+        listen="10.99.0.1",
+    )
     head = make_launch("big-0", port=20011, argv=("--port", "20011"), after=("big-0-rpc-0",))
     booted = boot(
         make_plan(make_instance((head, rpc))),
@@ -237,10 +256,24 @@ until_state active gslc-lab-big-0.service && echo "then: $(systemctl is-active g
 
 
 def test_a_worker_restarts_when_its_leader_on_another_host_is_gone(boot: Boot) -> None:
-    leader = make_launch("wide-0", port=20020, argv=("--host", "10.99.0.1", "--port", "20020"), host="borea",
-                         listen="10.99.0.1", group_restart=True)
-    worker = make_launch("wide-0-worker-1", role="worker", rank=1, port=20021, argv=("--host", "10.99.0.1", "--port", "20021"),
-                         health_path=None, group_restart=True, listen="10.99.0.1")
+    leader = make_launch(
+        "wide-0",
+        port=20020,
+        argv=("--host", "10.99.0.1", "--port", "20020"),
+        host="borea",
+        listen="10.99.0.1",
+        group_restart=True,
+    )
+    worker = make_launch(
+        "wide-0-worker-1",
+        role="worker",
+        rank=1,
+        port=20021,
+        argv=("--host", "10.99.0.1", "--port", "20021"),
+        health_path=None,
+        group_restart=True,
+        listen="10.99.0.1",
+    )
     booted = boot(
         make_plan(make_instance((leader, worker))),
         """
@@ -261,7 +294,9 @@ systemctl start gslc-lab-wide-0.service; sleep 12
 
 
 def test_servers_on_one_card_start_one_after_the_other(boot: Boot) -> None:
-    first = make_launch("a-0", port=20001, argv=("--port", "20001"), gpus=(0,), vendor="nvidia", env=(("STAND_IN_LOADING", "3"),))
+    first = make_launch(
+        "a-0", port=20001, argv=("--port", "20001"), gpus=(0,), vendor="nvidia", env=(("STAND_IN_LOADING", "3"),)
+    )
     second = make_launch("b-0", port=20002, argv=("--port", "20002"), gpus=(0,), vendor="nvidia")
     booted = boot(
         make_plan(make_instance(first), make_instance(second, startup_group=("a-0",))),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gslc.ir.plan import Instance, Launch, Shard
 
 ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -32,6 +34,15 @@ def probe(launch: Launch, address: str) -> str | None:
         return f"http://{socket_address(address, launch.port)}{launch.health_path}"
     # a headless worker has a port of its own in the plan only where it listens on it
     return f"tcp://{socket_address(address, launch.port)}" if launch.role != "worker" else None
+
+
+def shards_by_host(instances: Iterable[Instance]) -> dict[str, list[tuple[Instance, Shard]]]:
+    """All shards with their instances, by host; hosts sorted, shards in the order of the plan."""
+    found: dict[str, list[tuple[Instance, Shard]]] = {}
+    for instance in instances:
+        for shard in instance.shards:
+            found.setdefault(shard.host, []).append((instance, shard))
+    return dict(sorted(found.items()))
 
 
 def shards_by_name(instance: Instance) -> dict[str, Shard]:

@@ -12,7 +12,7 @@ from gslc.ir.output import OutputFile
 from gslc.ir.placement import HostClass
 from gslc.ir.plan import Instance, Launch, Plan, Shard
 from gslc.targets import quoting_yaml as q
-from gslc.targets.addresses import local_address, probe, remote_address, shards_by_name
+from gslc.targets.addresses import local_address, probe, remote_address, shards_by_host, shards_by_name
 from gslc.targets.devices import container_variables, device_ids, device_nodes, pins_memory
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
 from gslc.targets.render import Quoted, Renderer
@@ -35,9 +35,8 @@ _ASCEND_DRIVER = (
     "/usr/local/bin/npu-smi",
     "/etc/ascend_install.info",
 )
-_PYTHON_PROBE = (
-    "import sys, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)"  # no proxy to oneself
-)
+# without a proxy: the request is to the container itself
+_PYTHON_PROBE = "import sys, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)"
 
 Pairs = tuple[tuple[Quoted, Quoted], ...]
 
@@ -132,11 +131,9 @@ class ComposeTarget:
     def render(self, plan: Plan, cluster: Cluster) -> Outcome[tuple[OutputFile, ...]]:
         """The files of all hosts that this target runs."""
         hosts = {host.name: host for host in cluster.hosts}
-        located = [(instance, shard) for instance in instances_of(plan, self.name) for shard in instance.shards]
         index = {instance.name: instance for instance in plan.instances}
         files: list[OutputFile] = []
-        for name in sorted({shard.host for _, shard in located}):
-            here = [(instance, shard) for instance, shard in located if shard.host == name]
+        for name, here in shards_by_host(instances_of(plan, self.name)).items():
             files += self._host(plan.cluster, hosts[name], here, index)
         return Outcome(value=tuple(sorted(files, key=lambda file: file.path)))
 
@@ -304,9 +301,7 @@ def _volumes(launch: Launch) -> tuple[Quoted, ...]:
     return (*(_bind(folder) for folder in (*folders, *driver)), *cache)
 
 
-def _depends_on(
-    instance: Instance, shard: Shard, fetches: Mapping[str, Fetch], index: Mapping[str, Instance]
-) -> Pairs:
+def _depends_on(instance: Instance, shard: Shard, fetches: Mapping[str, Fetch], index: Mapping[str, Instance]) -> Pairs:
     """Services of this host that must be done, started or healthy before this one."""
     shards = shards_by_name(instance)
     conditions: dict[str, str] = {}

@@ -59,11 +59,13 @@ def container_variables(launch: Launch, host: Host) -> Variables:
 
 
 def device_ids(launch: Launch, host: Host) -> tuple[str, ...]:
-    """What NVIDIA's container runtime calls the cards of a launch: UUIDs where the inventory has them all, else indices."""
+    """What NVIDIA's container runtime calls the cards of a launch: UUIDs where all are known, else indices."""
     cards = {gpu.index: gpu for gpu in host.gpus}
     chosen = [cards[index] for index in sorted(launch.gpus)]
-    return tuple(card.uuid or str(card.index) for card in chosen) if _all_known(chosen) else tuple(
-        str(card.index) for card in chosen
+    return (
+        tuple(card.uuid or str(card.index) for card in chosen)
+        if _all_known(chosen)
+        else tuple(str(card.index) for card in chosen)
     )
 
 
@@ -90,9 +92,7 @@ def vendors_of(host: Host) -> tuple[Vendor, ...]:
 
 
 def _hidden(host: Host) -> Variables:
-    return tuple(
-        sorted((_VISIBLE[vendor], "-1") for vendor in vendors_of(host) if vendor in ("nvidia", "amd"))
-    )
+    return tuple(sorted((_VISIBLE[vendor], "-1") for vendor in vendors_of(host) if vendor in ("nvidia", "amd")))
 
 
 def _indices(indices: tuple[int, ...]) -> str:

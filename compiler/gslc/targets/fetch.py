@@ -52,7 +52,7 @@ def outermost(folders: Iterable[str]) -> tuple[str, ...]:
 
 
 def fetches_of(launches: Iterable[tuple[str, Launch]]) -> dict[str, Fetch]:
-    """The fetches of one host by model, from (model, launch) pairs; a file that two models share is fetched by the first."""
+    """The fetches of one host by model, from (model, launch) pairs; a file of two models is fetched by the first."""
     owners: dict[str, str] = {}
     wanted: dict[str, dict[str, ModelFile]] = {}
     folders: dict[str, str] = {}

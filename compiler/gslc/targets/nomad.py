@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from gslc.contracts import instances_of
 from gslc.ir.diagnostic import Diagnostic, Excluded, Outcome
@@ -16,7 +15,7 @@ from gslc.targets import quoting_hcl as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_name
 from gslc.targets.devices import container_variables, device_ids, device_nodes, pins_memory, process_variables
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
-from gslc.targets.nomad_rules import gpu_way, nomad_driver, review_nomad
+from gslc.targets.nomad_rules import GpuWay, gpu_ways, nomad_driver, review_nomad
 from gslc.targets.render import Quoted, Renderer
 
 HELPER_IMAGE = "docker.io/library/python:3.13-slim"
@@ -135,17 +134,20 @@ class NomadTarget:
         hosts = {host.name: host for host in cluster.hosts}
         instances = instances_of(plan, self.name)
         index = {instance.name: instance for instance in plan.instances}
-        program = self._renderer.text(HOST_PROGRAM)
-        files = []
-        for model in sorted({instance.model for instance in instances}):
-            own = tuple(instance for instance in instances if instance.model == model)
-            view = _job_view(plan, own, hosts, index, program)
-            files.append(
-                OutputFile(
-                    path=f"nomad/{job_name(plan.cluster, model)}.nomad.hcl",
-                    text=self._renderer.render("templates/nomad/job.nomad.hcl.j2", view),
-                )
+        program = q.heredoc(self._renderer.text(HOST_PROGRAM), _MARKER)
+        ways = gpu_ways(plan, hosts)
+        by_model: dict[str, list[Instance]] = {}
+        for instance in instances:
+            by_model.setdefault(instance.model, []).append(instance)
+        files = [
+            OutputFile(
+                path=f"nomad/{job_name(plan.cluster, model)}.nomad.hcl",
+                text=self._renderer.render(
+                    "templates/nomad/job.nomad.hcl.j2", _job_view(plan.cluster, own, hosts, index, ways, program)
+                ),
             )
+            for model, own in sorted(by_model.items())
+        ]
         return Outcome(value=tuple(files))
 
 
@@ -155,37 +157,44 @@ def job_name(cluster: str, model: str) -> str:
 
 
 def _job_view(
-    plan: Plan,
-    instances: tuple[Instance, ...],
+    cluster: str,
+    instances: list[Instance],
     hosts: Mapping[str, Host],
     index: Mapping[str, Instance],
-    program: str,
+    ways: Mapping[str, GpuWay],
+    program: Quoted,
 ) -> JobView:
     first = instances[0]
-    job = job_name(plan.cluster, first.model)
+    job = job_name(cluster, first.model)
     groups = tuple(
-        _group_view(plan, job, hosts[shard.host], instance, shard, index)
+        _group_view(cluster, job, hosts[shard.host], instance, shard, index, ways)
         for instance in instances
         for shard in instance.shards
     )
     helped = any(group.helpers for group in groups)
     return JobView(
-        title=q.comment(f"Model {first.model} of cluster {plan.cluster}"),
+        title=q.comment(f"Model {first.model} of cluster {cluster}"),
         name=q.string(job),
         meta=q.aligned(
             {
                 "gslc.backend": q.string(f"{first.backend} {first.engine_version}"),
-                "gslc.cluster": q.string(plan.cluster),
+                "gslc.cluster": q.string(cluster),
                 "gslc.model": q.string(first.model),
             }
         ),
-        program=q.heredoc(program, _MARKER) if helped else None,
+        program=program if helped else None,
         groups=groups,
     )
 
 
-def _group_view(  # noqa: PLR0913 - one view, all that it is made of
-    plan: Plan, job: str, host: Host, instance: Instance, shard: Shard, index: Mapping[str, Instance]
+def _group_view(
+    cluster: str,
+    job: str,
+    host: Host,
+    instance: Instance,
+    shard: Shard,
+    index: Mapping[str, Instance],
+    ways: Mapping[str, GpuWay],
 ) -> GroupView:
     launch = shard.launch
     fetch = fetches_of([(instance.model, launch)]).get(instance.model)
@@ -198,7 +207,7 @@ def _group_view(  # noqa: PLR0913 - one view, all that it is made of
     fetch_bytes = sum(file.size_bytes for file in fetch.files) if fetch else 0
     loading = launch.start_seconds + wait_seconds + _DEADLINE_MARGIN_SECONDS
     deadline = loading + -(-fetch_bytes // _FETCH_BYTES_PER_SECOND)
-    way = gpu_way(plan, host) if launch.gpus else None
+    way = ways[host.name] if launch.gpus else None
     return GroupView(
         name=q.string(launch.name),
         node=q.string(host.name),
@@ -207,7 +216,7 @@ def _group_view(  # noqa: PLR0913 - one view, all that it is made of
         ports=tuple((q.string("http" if place == 0 else f"extra{place}"), port) for place, port in enumerate(ports)),
         service=q.string(instance.model) if launch.health_path else None,
         address=q.string(local_address(launch)),
-        tags=tuple(q.string(tag) for tag in (f"cluster={plan.cluster}", f"replica={instance.replica}")),
+        tags=tuple(q.string(tag) for tag in (f"cluster={cluster}", f"replica={instance.replica}")),
         health_path=q.string(launch.health_path) if launch.health_path else None,
         grace=q.string(f"{loading}s"),
         health_check=q.string("checks" if launch.health_path else "task_states"),
@@ -225,9 +234,7 @@ def _waits(instance: Instance, shard: Shard, index: Mapping[str, Instance]) -> t
     others = [shards[name] for name in shard.launch.after]
     for name in instance.startup_group:
         others += [
-            other
-            for other in index[name].shards
-            if other.host == shard.host and set(other.gpus) & set(shard.gpus)
+            other for other in index[name].shards if other.host == shard.host and set(other.gpus) & set(shard.gpus)
         ]
     targets: list[str] = []
     for other in others:
@@ -263,7 +270,7 @@ def _wait_helper(host: Host, launch: Launch, targets: tuple[str, ...], seconds: 
     return _helper("wait", host, launch, arguments=tuple(q.string(word) for word in words))
 
 
-def _helper(  # noqa: PLR0913 - one view, all that it is made of
+def _helper(
     name: str,
     host: Host,
     launch: Launch,
@@ -294,26 +301,32 @@ def _helper(  # noqa: PLR0913 - one view, all that it is made of
     )
 
 
+def _item(secret: str) -> str:
+    """The key of a secret in a Nomad variable, where templates take no hyphen."""
+    return secret.replace("-", "_")
+
+
 def _variable(job: str, name: str) -> str:
     """A template that prints one item of the job's own Nomad variable, or nothing where there is none."""
     path = f"nomad/jobs/{job}"
-    item = name.replace("-", "_")
-    return f'{{{{ if nomadVarExists "{path}" }}}}{{{{ with nomadVar "{path}" }}}}{{{{ with .{item} }}}}{{{{ . }}}}{{{{ end }}}}{{{{ end }}}}{{{{ end }}}}'
+    item = _item(name)
+    ends = "{{ end }}" * 3
+    return (
+        f'{{{{ if nomadVarExists "{path}" }}}}{{{{ with nomadVar "{path}" }}}}{{{{ with .{item} }}}}{{{{ . }}}}{ends}'
+    )
 
 
 def _secret_lines(job: str, launch: Launch) -> str:
     """The template of a task's secret variables; the task waits until they are there."""
     path = f"nomad/jobs/{job}"
     lines = [
-        f'{variable}={{{{ with nomadVar "{path}" }}}}{{{{ .{secret.replace("-", "_")}.Value | toJSON }}}}{{{{ end }}}}\n'
+        f'{variable}={{{{ with nomadVar "{path}" }}}}{{{{ .{_item(secret)}.Value | toJSON }}}}{{{{ end }}}}\n'
         for variable, secret in sorted(launch.secret_env)
     ]
     return "".join(lines)
 
 
-def _task_view(
-    job: str, host: Host, launch: Launch, way: Literal["device", "variables"] | None
-) -> TaskView:
+def _task_view(job: str, host: Host, launch: Launch, way: GpuWay | None) -> TaskView:
     driver = nomad_driver(host, launch)
     docker = driver == "docker"
     nvidia = launch.vendor == "nvidia"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from gslc.contracts import instances_of
@@ -21,6 +21,7 @@ from gslc.targets.reviews import (
 )
 
 Driver = Literal["docker", "raw_exec"]
+GpuWay = Literal["device", "variables"]
 
 
 def nomad_driver(host: Host, launch: Launch) -> Driver:
@@ -30,17 +31,21 @@ def nomad_driver(host: Host, launch: Launch) -> Driver:
     return "docker" if host.os == "linux" and launch.image is not None else "raw_exec"
 
 
-def gpu_way(plan: Plan, host: Host) -> Literal["device", "variables"]:
-    """How all tasks of a node are given cards.
+def gpu_ways(plan: Plan, hosts: Mapping[str, Host]) -> dict[str, GpuWay]:
+    """How the tasks of each node that has tasks with cards are given them.
 
     Nomad's device block takes a card for one allocation alone and needs its UUID. Where one task of the node can't use
     it, none does: Nomad would count cards as free that a task with variables uses.
     """
+    ways: dict[str, GpuWay] = {}
     for instance in instances_of(plan, "nomad"):
         for shard in instance.shards:
-            if shard.host == host.name and shard.gpus and not _fits_device_block(instance, shard, host):
-                return "variables"
-    return "device"
+            if not shard.gpus:
+                continue
+            ways.setdefault(shard.host, "device")
+            if not _fits_device_block(instance, shard, hosts[shard.host]):
+                ways[shard.host] = "variables"
+    return ways
 
 
 def review_nomad(plan: Plan, cluster: Cluster) -> tuple[Diagnostic, ...]:
@@ -68,11 +73,7 @@ def review_nomad(plan: Plan, cluster: Cluster) -> tuple[Diagnostic, ...]:
 
 def _fits_device_block(instance: Instance, shard: Shard, host: Host) -> bool:
     cards = {gpu.index: gpu for gpu in host.gpus}
-    return (
-        instance.exclusive
-        and shard.launch.vendor == "nvidia"
-        and all(cards[index].uuid for index in shard.gpus)
-    )
+    return instance.exclusive and shard.launch.vendor == "nvidia" and all(cards[index].uuid for index in shard.gpus)
 
 
 def _one_job(plan: Plan, instances: tuple[Instance, ...], cluster: Cluster) -> Iterator[Diagnostic]:
@@ -115,8 +116,9 @@ def _cards_by_variables(plan: Plan, cluster: Cluster, hosts: dict[str, Host]) ->
         for shard in instance.shards
         if shard.gpus and shard.launch.vendor == "nvidia"
     }
+    ways = gpu_ways(plan, hosts)
     for name in sorted(used):
-        if gpu_way(plan, hosts[name]) == "variables":
+        if ways[name] == "variables":
             yield Diagnostic(
                 code="GS656",
                 severity="note",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from gslc.targets.render import Quoted
 
-_NEEDS_ESCAPE = re.compile("[\\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_NEEDS_ESCAPE = re.compile('[\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]')
 _SPECIAL = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _CLIENT_REFERENCE = re.compile(r"\$\{[A-Za-z0-9_.\-]+\}")
 _CLIENT_FOLDERS = ("NOMAD_SECRETS_DIR", "NOMAD_TASK_DIR", "NOMAD_ALLOC_DIR")
@@ -32,7 +32,7 @@ def string(text: str) -> Quoted:
 
 
 def is_kept(text: str) -> bool:
-    """False where HCL would hand over other code points: its strings are normalised to NFC (cty.StringVal), escapes too."""
+    """False where HCL would hand over other code points: it normalises strings to NFC (cty.StringVal), escapes too."""
     return unicodedata.is_normalized("NFC", text)
 
 

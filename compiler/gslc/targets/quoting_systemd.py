@@ -1,8 +1,8 @@
-"""Text for systemd unit files: every word that comes from outside passes through here, once.
+r"""Text for systemd unit files: every word that comes from outside passes through here, once.
 
 The rules are those of systemd 252 and later, checked against the running manager: C escapes are undone first, then
 specifiers (`%`), then variables (`$`, only in the arguments of Exec lines), so a `$` can be protected by doubling alone
-(`\\x24` would be expanded all the same).
+(`\x24` would be expanded all the same).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from gslc.targets.render import Quoted
 
 _BARE_WORD = re.compile(r"[A-Za-z0-9_+=:,./@^~{}()\[\]*?!|&<>-]+\Z")
-_NEEDS_ESCAPE = re.compile("[\\\\\"%$\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NEEDS_ESCAPE = re.compile('[\\\\"%$\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\-]+\.(service|target)\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SPECIAL = {"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -95,7 +95,7 @@ def command_line(program: str, arguments: tuple[str, ...]) -> Quoted:
     lines = [str(exec_program(program))]
     for argument in arguments:
         word = exec_argument(argument)
-        if argument.startswith("-") or len(lines) == 1 and len(lines[0]) > 90:
+        if argument.startswith("-"):
             lines.append(word)
         else:
             lines[-1] += f" {word}"

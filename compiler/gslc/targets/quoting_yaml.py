@@ -10,9 +10,7 @@ import re
 from gslc.targets.render import Quoted
 
 # What YAML 1.1 or 1.2 does not take as printable, and line breaks, which a double-quoted scalar would fold.
-_NEEDS_ESCAPE = re.compile(
-    "[\\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]"
-)
+_NEEDS_ESCAPE = re.compile('[\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]')
 _SPECIAL = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _PLAIN_KEY = re.compile(r"[a-z][a-z0-9_-]*\Z")
 

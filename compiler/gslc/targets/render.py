@@ -41,7 +41,7 @@ class Renderer:
 
     def _compile(self, path: str) -> Template:
         # jinja2 takes 30 ms to import, and commands that write no target do without it
-        from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
+        from jinja2 import Environment, StrictUndefined
 
         if self._environment is None:
             # autoescape is for HTML; here `finalize` refuses whatever the language's own quoting has not seen

@@ -33,8 +33,8 @@ def review_mixed_targets(instances: Iterable[Instance], cluster: Cluster) -> Ite
             yield Diagnostic(
                 code="GS650",
                 place=cluster.places.key("models", instance.model),
-                message=f"replica {instance.name} spans hosts of different targets: {instance.shards[0].host} is run by "
-                f"{instance.target}, {shard.host} by {targets[shard.host]}",
+                message=f"replica {instance.name} spans hosts of different targets: {instance.shards[0].host} is "
+                f"run by {instance.target}, {shard.host} by {targets[shard.host]}",
                 help="choose hosts of one target with host_selector",
             )
             break
@@ -60,7 +60,7 @@ def review_program(
 def review_image(
     instances: Iterable[Instance], cluster: Cluster, concerns: Callable[[Shard], bool] = _every
 ) -> Iterator[Diagnostic]:
-    """Launches that have no image, an image without RPC, or cards that no container can be given, among those in containers."""
+    """Launches without an image, with one without RPC, or with cards no container can be given, among containers."""
     for instance, shard in filter(lambda pair: concerns(pair[1]), _shards(instances)):
         launch = shard.launch
         place = cluster.places.at("models", instance.model, "image")
@@ -107,7 +107,7 @@ def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Di
 
 def review_mounts(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
     """Folders that compose's short volume form can't name."""
-    for instance, shard in _shards(instances):
+    for _, shard in _shards(instances):
         launch = shard.launch
         for folder in (launch.model_dir, *outside_folders(launch.files, launch.model_dir)):
             if ":" in folder or _PATH_CONTROL.search(folder):
@@ -187,7 +187,7 @@ def review_normal_form(instances: Iterable[Instance], cluster: Cluster) -> Itera
     )
 
 
-def _review_texts(  # noqa: PLR0913 - the parts of one sentence
+def _review_texts(
     instances: Iterable[Instance],
     cluster: Cluster,
     code: str,

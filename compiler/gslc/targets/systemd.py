@@ -12,7 +12,7 @@ from gslc.ir.output import OutputFile
 from gslc.ir.placement import HostClass
 from gslc.ir.plan import Instance, Launch, Plan, Shard
 from gslc.targets import quoting_systemd as q
-from gslc.targets.addresses import local_address, probe, remote_address, shards_by_name
+from gslc.targets.addresses import local_address, probe, remote_address, shards_by_host, shards_by_name
 from gslc.targets.devices import process_variables
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of
 from gslc.targets.render import Quoted, Renderer
@@ -100,13 +100,14 @@ class SystemdTarget:
         self._renderer = Renderer(templates)
 
     def excludes(self, host_class: HostClass) -> Excluded | None:
-        """systemd is Linux's own."""
+        """Linux hosts alone have systemd."""
         if host_class.os == "linux":
             return None
         return Excluded(
             what=f"hosts with os {host_class.os}",
             rule="target",
-            detail=f"systemd runs on linux only; {host_class.os} hosts can be run by target nomad with nomad_driver raw_exec",
+            detail=f"systemd runs on linux only; {host_class.os} hosts can be run by target nomad with "
+            "nomad_driver raw_exec",
         )
 
     def review(self, plan: Plan, cluster: Cluster) -> tuple[Diagnostic, ...]:
@@ -122,15 +123,9 @@ class SystemdTarget:
     def render(self, plan: Plan, cluster: Cluster) -> Outcome[tuple[OutputFile, ...]]:
         """All units of all hosts that this target runs."""
         hosts = {host.name: host for host in cluster.hosts}
-        located = [
-            (instance, shard)
-            for instance in instances_of(plan, self.name)
-            for shard in instance.shards
-        ]
         index = {instance.name: instance for instance in plan.instances}
         files: list[OutputFile] = []
-        for name in sorted({shard.host for _, shard in located}):
-            here = [(instance, shard) for instance, shard in located if shard.host == name]
+        for name, here in shards_by_host(instances_of(plan, self.name)).items():
             files += self._host(plan.cluster, hosts[name], here, index)
         return Outcome(value=tuple(sorted(files, key=lambda file: file.path)))
 
@@ -229,7 +224,7 @@ def _watch_view(cluster: str, shard: Shard, watched: str) -> WatchView:
     )
 
 
-def _service_view(  # noqa: PLR0913 - one view, all that it is made of
+def _service_view(
     cluster: str,
     host: Host,
     instance: Instance,
@@ -278,14 +273,10 @@ def _below_home(launch: Launch) -> bool:
     return any(path.startswith(_HOMES) for path in (launch.program, f"{launch.model_dir}/"))
 
 
-def _requires(
-    cluster: str, instance: Instance, shard: Shard, fetches: Mapping[str, Fetch]
-) -> tuple[str, ...]:
+def _requires(cluster: str, instance: Instance, shard: Shard, fetches: Mapping[str, Fetch]) -> tuple[str, ...]:
     """Units of this host without which the launch can't run: its files, what it is started after, what it watches."""
     shards = shards_by_name(instance)
-    units = {
-        service_unit(cluster, name) for name in shard.launch.after if shards[name].host == shard.host
-    }
+    units = {service_unit(cluster, name) for name in shard.launch.after if shards[name].host == shard.host}
     if shard.launch.files:
         fetch = fetches[instance.model]
         units |= {fetch_unit(cluster, model) for model in (fetch.model, *fetch.needs)}
@@ -309,9 +300,7 @@ def _remote_wait(cluster: str, instance: Instance, shard: Shard) -> tuple[Quoted
     shards = shards_by_name(instance)
     remote = [shards[name] for name in shard.launch.after if shards[name].host != shard.host]
     probes = [
-        found
-        for other in remote
-        if (address := remote_address(other)) and (found := probe(other.launch, address))
+        found for other in remote if (address := remote_address(other)) and (found := probe(other.launch, address))
     ]
     if not probes:
         return None, 0

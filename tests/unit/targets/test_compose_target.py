@@ -7,10 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-
-from gslc.ir.inputs import Host
-from gslc.ir.plan import Instance, ModelFile
-from gslc.targets.compose import ComposeTarget
 from tests.support.hostile import HOSTILE
 from tests.support.plans import (
     host_class,
@@ -23,7 +19,13 @@ from tests.support.plans import (
     templates,
 )
 
-FILE = ModelFile(path="/var/lib/gslc/models/hf/a/b/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/m", token="HF_TOKEN")
+from gslc.ir.inputs import Host
+from gslc.ir.plan import Instance, ModelFile
+from gslc.targets.compose import ComposeTarget
+
+FILE = ModelFile(
+    path="/var/lib/gslc/models/hf/a/b/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/m", token="HF_TOKEN"
+)
 
 
 def instance(*launches: Any, **changes: Any) -> Instance:
@@ -47,7 +49,7 @@ def document(files: dict[str, str], name: str = "atlas") -> Any:
             return [undo(value) for value in node]
         return node.replace("$$", "$") if isinstance(node, str) else node
 
-    return undo(yaml.load(files[f"compose/{name}/compose.yaml"], Loader=yaml.CSafeLoader))  # noqa: S506 - a safe loader
+    return undo(yaml.load(files[f"compose/{name}/compose.yaml"], Loader=yaml.CSafeLoader))
 
 
 def service(*instances: Instance, name: str = "chat-0", **options: Any) -> Any:
@@ -100,7 +102,9 @@ def test_cards_without_uuids_are_reserved_by_index() -> None:
 
 
 def test_a_container_of_its_own_has_arguments_of_its_own() -> None:
-    launch = make_launch(gpus=(2,), vendor="nvidia", gpu_selection="argument", argv=("cuda:2",), isolated_argv=("cuda:0",))
+    launch = make_launch(
+        gpus=(2,), vendor="nvidia", gpu_selection="argument", argv=("cuda:2",), isolated_argv=("cuda:0",)
+    )
     assert service(instance(launch))["command"] == ["cuda:0"]
 
 
@@ -168,9 +172,9 @@ def test_parts_of_the_same_host_start_in_order_and_those_of_others_are_waited_fo
     near = make_launch("chat-0-rpc-0", role="rpc", port=20001, health_path=None)
     far = make_launch("chat-0-rpc-1", role="rpc", port=20002, health_path=None, host="borea", listen="10.0.0.2")
     leader = make_launch(after=("chat-0-rpc-0", "chat-0-rpc-1"), image="own/llama:rpc")
-    services = document(
-        rendered(instance(leader, near, far), hosts=(host(), host("borea", address="10.0.0.2")))
-    )["services"]
+    services = document(rendered(instance(leader, near, far), hosts=(host(), host("borea", address="10.0.0.2"))))[
+        "services"
+    ]
     assert services["chat-0"]["depends_on"] == {
         "chat-0-rpc-0": {"condition": "service_started"},
         "chat-0-wait": {"condition": "service_completed_successfully"},
@@ -222,7 +226,9 @@ def test_a_launch_without_an_image_is_refused() -> None:
 
 
 def test_cards_that_no_container_can_be_given_are_refused() -> None:
-    assert review(instance(make_launch(gpus=(0,), vendor="apple")), hosts=(host(gpus=make_gpus(1, "apple")),)) == ["GS657"]
+    assert review(instance(make_launch(gpus=(0,), vendor="apple")), hosts=(host(gpus=make_gpus(1, "apple")),)) == [
+        "GS657"
+    ]
 
 
 def test_a_folder_that_the_short_volume_form_would_cut_is_refused() -> None:
@@ -230,8 +236,8 @@ def test_a_folder_that_the_short_volume_form_would_cut_is_refused() -> None:
 
 
 def test_workers_that_would_have_to_restart_with_their_leader_are_told_of() -> None:
-    worker = make_launch("chat-0-worker-1", role="worker", host="borea", health_path=None, group_restart=True, listen="10.0.0.2")
-    found = review(
-        instance(make_launch(group_restart=True), worker), hosts=(host(), host("borea", address="10.0.0.2"))
+    worker = make_launch(
+        "chat-0-worker-1", role="worker", host="borea", health_path=None, group_restart=True, listen="10.0.0.2"
     )
+    found = review(instance(make_launch(group_restart=True), worker), hosts=(host(), host("borea", address="10.0.0.2")))
     assert found == ["GS660"]

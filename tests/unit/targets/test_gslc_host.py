@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.plans import ROOT
 
 PROGRAM = ROOT / "templates" / "host" / "gslc_host.py"
@@ -87,7 +86,9 @@ def hub() -> Iterator[Hub]:
     server.server_close()
 
 
-def fetch(tmp_path: Path, url: str | None, *, token: str | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
+def fetch(
+    tmp_path: Path, url: str | None, *, token: str | None = None, **changes: Any
+) -> subprocess.CompletedProcess[str]:
     entry = {
         "path": str(tmp_path / "models" / "hf" / "model.gguf"),
         "size": len(CONTENT),

@@ -6,10 +6,6 @@ import re
 from typing import Any
 
 import pytest
-
-from gslc.ir.inputs import Host
-from gslc.ir.plan import Instance, ModelFile
-from gslc.targets.nomad import NomadTarget
 from tests.support.hcl_reader import read_string
 from tests.support.hostile import CLIENT_REFERENCES, HOSTILE
 from tests.support.plans import (
@@ -23,7 +19,13 @@ from tests.support.plans import (
     templates,
 )
 
-FILE = ModelFile(path="/var/lib/gslc/models/hf/a/b/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/m", token="HF_TOKEN")
+from gslc.ir.inputs import Host
+from gslc.ir.plan import Instance, ModelFile
+from gslc.targets.nomad import NomadTarget
+
+FILE = ModelFile(
+    path="/var/lib/gslc/models/hf/a/b/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/m", token="HF_TOKEN"
+)
 
 
 def instance(*launches: Any, **changes: Any) -> Instance:
@@ -41,7 +43,7 @@ def text_of(*instances: Instance, hosts: tuple[Host, ...] = (host(gpus=make_gpus
 
 
 def job_of(*instances: Instance, hosts: tuple[Host, ...] = (host(gpus=make_gpus(4)),)) -> Any:
-    import hcl2  # noqa: PLC0415 - slow to import: only where jobs are read
+    import hcl2
 
     [job] = hcl2.loads(text_of(*instances, hosts=hosts))["job"]
     return next(value for key, value in job.items() if key != "__is_block__")
@@ -58,7 +60,10 @@ def server(*instances: Instance, group: str = "chat-0", **options: Any) -> Any:
 def strings(text: str, start: str) -> list[str]:
     """The strings of the first list that starts after `start`."""
     body = text[text.index(start) + len(start) :]
-    return [read_string(match) for match in re.findall(r'^ +("(?:[^"\\]|\\.)*"),$', body[: body.index("\n        ]")], re.MULTILINE)]
+    return [
+        read_string(match)
+        for match in re.findall(r'^ +("(?:[^"\\]|\\.)*"),$', body[: body.index("\n        ]")], re.MULTILINE)
+    ]
 
 
 def review(*instances: Instance, hosts: tuple[Host, ...] = (host(),)) -> list[str]:
@@ -96,7 +101,7 @@ def test_a_fetch_runs_before_the_server() -> None:
 
 
 def test_a_deadline_leaves_time_to_fetch() -> None:
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
     large = replace(FILE, size_bytes=400 * 10**9)
     update = named(job_of(instance(make_launch(files=(large,))))["group"], "chat-0")["update"][0]

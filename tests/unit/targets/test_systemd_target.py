@@ -6,10 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-
-from gslc.ir.inputs import Host
-from gslc.ir.plan import Instance, ModelFile
-from gslc.targets.systemd import SystemdTarget
 from tests.support import systemd_reader as reader
 from tests.support.hostile import HOSTILE
 from tests.support.plans import (
@@ -23,8 +19,14 @@ from tests.support.plans import (
     templates,
 )
 
+from gslc.ir.inputs import Host
+from gslc.ir.plan import Instance, ModelFile
+from gslc.targets.systemd import SystemdTarget
+
 KNOWN = {"C": "/var/cache", "S": "/var/lib", "d": "/run/credentials/x"}
-FILE = ModelFile(path="/var/lib/gslc/models/hf/a/b/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/m", token="HF_TOKEN")
+FILE = ModelFile(
+    path="/var/lib/gslc/models/hf/a/b/m.gguf", size_bytes=3, sha256="0" * 64, url="https://hub/m", token="HF_TOKEN"
+)
 
 
 def rendered(*instances: Instance, hosts: tuple[Host, ...] = (make_host(gpus=make_gpus(4)),)) -> dict[str, str]:
@@ -68,8 +70,13 @@ def test_a_started_service_answers() -> None:
 
 
 def test_start_limits_stand_in_the_unit_section_and_can_be_reached() -> None:
-    found = {key: (section, int(value)) for section, key, value in reader.directives(
-        unit(rendered(make_instance(make_launch(start_seconds=600))), "chat-0")) if key.startswith("StartLimit")}
+    found = {
+        key: (section, int(value))
+        for section, key, value in reader.directives(
+            unit(rendered(make_instance(make_launch(start_seconds=600))), "chat-0")
+        )
+        if key.startswith("StartLimit")
+    }
     assert found["StartLimitBurst"] == ("Unit", 5)
     assert found["StartLimitIntervalSec"][1] > 5 * 600
 
@@ -100,11 +107,16 @@ def test_other_vendors_have_variables_of_their_own(vendor: str, variable: str) -
 
 
 def test_a_launch_on_the_cpu_is_shown_no_card() -> None:
-    assert reader.environment(unit(rendered(make_instance(make_launch())), "chat-0"), KNOWN)["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert (
+        reader.environment(unit(rendered(make_instance(make_launch())), "chat-0"), KNOWN)["CUDA_VISIBLE_DEVICES"]
+        == "-1"
+    )
 
 
 def test_nothing_hides_the_device_nodes_of_a_launch_with_cards() -> None:
-    files = rendered(make_instance(make_launch(gpus=(0,), vendor="nvidia")), make_instance(make_launch("cpu-0", port=20001)))
+    files = rendered(
+        make_instance(make_launch(gpus=(0,), vendor="nvidia")), make_instance(make_launch("cpu-0", port=20001))
+    )
     keys = {name: {key for _, key, _ in reader.directives(unit(files, name))} for name in ("chat-0", "cpu-0")}
     # ProtectClock= adds DeviceAllow=char-rtc, and with any DeviceAllow= no other device can be opened
     assert not keys["chat-0"] & {"PrivateDevices", "ProtectClock", "DeviceAllow", "DevicePolicy", "PrivateUsers"}
@@ -150,7 +162,8 @@ def test_files_are_fetched_before_the_server_starts() -> None:
 def test_two_models_with_one_file_fetch_it_once() -> None:
     other = replace(FILE, path="/var/lib/gslc/models/hf/a/b/other.gguf")
     files = rendered(
-        make_instance(make_launch("a-0", files=(FILE,))), make_instance(make_launch("b-0", port=20001, files=(FILE, other)))
+        make_instance(make_launch("a-0", files=(FILE,))),
+        make_instance(make_launch("b-0", port=20001, files=(FILE, other))),
     )
     assert [entry["path"] for entry in json.loads(files["systemd/atlas/host/b.fetch.json"])["files"]] == [other.path]
     assert reader.values(unit(files, "b-0"), "Requires") == ["gslc-lab-a-fetch.service", "gslc-lab-b-fetch.service"]
@@ -165,7 +178,9 @@ def test_an_rpc_server_of_the_same_host_is_required_and_started_first() -> None:
 
 def test_an_rpc_server_of_another_host_is_waited_for() -> None:
     hosts = (make_host(), make_host("borea", address="10.0.0.2"))
-    rpc = make_launch("chat-0-rpc-0", role="rpc", port=20001, health_path=None, host="borea", listen="10.0.0.2", start_seconds=50)
+    rpc = make_launch(
+        "chat-0-rpc-0", role="rpc", port=20001, health_path=None, host="borea", listen="10.0.0.2", start_seconds=50
+    )
     files = rendered(make_instance((make_launch(after=("chat-0-rpc-0",)), rpc)), hosts=hosts)
     [raw] = reader.values(unit(files, "chat-0"), "ExecStartPre")
     assert reader.words(raw)[2:] == ["wait", "--seconds", "50", "tcp://10.0.0.2:20001"]
@@ -181,7 +196,9 @@ def test_a_worker_watches_its_leader_on_another_host() -> None:
     files = rendered(make_instance((make_launch(listen="10.0.0.1", group_restart=True), worker)), hosts=hosts)
     watch = unit(files, "chat-0-worker-1-watch", "borea")
     assert reader.words(reader.values(watch, "ExecStart")[0])[2:] == ["watch", "http://10.0.0.1:20000/health"]
-    assert reader.values(unit(files, "chat-0-worker-1", "borea"), "Requires") == ["gslc-lab-chat-0-worker-1-watch.service"]
+    assert reader.values(unit(files, "chat-0-worker-1", "borea"), "Requires") == [
+        "gslc-lab-chat-0-worker-1-watch.service"
+    ]
     assert reader.values(unit(files, "chat-0-worker-1", "borea"), "ExecStartPost") == []
 
 
@@ -204,7 +221,10 @@ def test_a_program_in_a_home_can_be_read() -> None:
 
 
 def test_order_of_the_input_changes_nothing() -> None:
-    one, two = make_instance(make_launch("a-0", files=(FILE,))), make_instance(make_launch("b-0", port=20001, files=(FILE,)))
+    one, two = (
+        make_instance(make_launch("a-0", files=(FILE,))),
+        make_instance(make_launch("b-0", port=20001, files=(FILE,))),
+    )
     assert rendered(one, two) == rendered(two, one)
 
 
@@ -224,7 +244,9 @@ def test_a_launch_without_a_program_is_refused() -> None:
 def test_a_replica_over_two_targets_is_refused() -> None:
     hosts = (make_host(), make_host("borea", target="compose", address="10.0.0.2"))
     worker = make_launch("chat-0-worker-1", role="worker", rank=1, host="borea")
-    [found] = SystemdTarget(templates=templates).review(make_plan(make_instance((make_launch(), worker))), make_cluster(*hosts))
+    [found] = SystemdTarget(templates=templates).review(
+        make_plan(make_instance((make_launch(), worker))), make_cluster(*hosts)
+    )
     assert found.code == "GS650"
     assert "borea" in found.message
 

@@ -5,13 +5,15 @@ from gslc.ir.diagnostic import CodeEntry, CodeTable
 CODES: CodeTable = {
     "GS650": CodeEntry(
         title="one job over several targets",
-        meaning="A replica spans hosts of different targets, or a model that Nomad runs (one job a model) also has replicas "
-        "on hosts of another target. No supervisor could start, stop and restart the whole of it.",
+        meaning="A replica spans hosts of different targets, or a model that Nomad runs (one job a model) also "
+        "has replicas on hosts of another target. No supervisor could start, stop and restart the whole "
+        "of it.",
         remedy="Give the hosts of the model one target, or choose hosts of one target with host_selector.",
     ),
     "GS651": CodeEntry(
         title="no program to start",
-        meaning="systemd and Nomad's raw_exec driver start a program by its absolute path on the host, and the plan has none.",
+        meaning="systemd and Nomad's raw_exec driver start a program by its absolute path on the host, and the "
+        "plan has none.",
         remedy="Give the model a command, or the engine a path under engines (of the cluster or of the host).",
     ),
     "GS652": CodeEntry(
@@ -21,10 +23,10 @@ CODES: CodeTable = {
     ),
     "GS653": CodeEntry(
         title="the image has no RPC",
-        meaning="llama.cpp's official images are built without GGML_RPC and hold no RPC server, so a replica that spans "
-        "hosts can't start from them.",
-        remedy="Build an image with -DGGML_RPC=ON and name it in engines.llama.cpp.image, run the hosts with systemd, or "
-        "drop distributed.",
+        meaning="llama.cpp's official images are built without GGML_RPC and hold no RPC server, so a replica that"
+        " spans hosts can't start from them.",
+        remedy="Build an image with -DGGML_RPC=ON and name it in engines.llama.cpp.image, run the hosts with "
+        "systemd, or drop distributed.",
     ),
     "GS654": CodeEntry(
         title="Nomad would replace a part of the text",
@@ -33,20 +35,22 @@ CODES: CodeTable = {
     ),
     "GS655": CodeEntry(
         title="a character that no process can be given",
-        meaning="An argument, variable, path or name holds a NUL, a lone surrogate, or a control character where the "
-        "target's files know no way to write it.",
+        meaning="An argument, variable, path or name holds a NUL, a lone surrogate, or a control character where "
+        "the target's files know no way to write it.",
         remedy="Remove the character.",
     ),
     "GS656": CodeEntry(
         title="Nomad does not count these cards",
-        meaning="Nomad's device block takes a card for one job alone and wants its UUID; where cards are shared or the "
-        "inventory has no UUIDs, gslc names the cards by environment variables instead, and Nomad may give the same cards to jobs "
-        "of other people. All GPU tasks of one node use one of the two ways.",
+        meaning="Nomad's device block takes a card for one job alone and wants its UUID; where cards are shared "
+        "or the inventory has no UUIDs, gslc names the cards by environment variables instead, and Nomad "
+        "may give the same cards to jobs of other people. All GPU tasks of one node use one of the two "
+        "ways.",
         remedy="Keep jobs that gslc did not write off the node, or set exclusive_gpus and the uuid of each card.",
     ),
     "GS657": CodeEntry(
         title="the cards can't be given to a container",
-        meaning="Containers can be given NVIDIA, AMD, Intel and Ascend cards on Linux; the others have no way into one.",
+        meaning="Containers can be given NVIDIA, AMD, Intel and Ascend cards on Linux; the others have no way "
+        "into one.",
         remedy="Run the host with systemd, or with nomad and nomad_driver raw_exec.",
     ),
     "GS658": CodeEntry(
@@ -61,14 +65,16 @@ CODES: CodeTable = {
     ),
     "GS660": CodeEntry(
         title="workers are not restarted with their leader",
-        meaning="A replica spans hosts and its engine needs all of its parts to start together, and compose and Nomad can't "
-        "restart a process of one host because one of another host ended.",
-        remedy="Restart the workers after the leader, or run the hosts with systemd, where a small service watches the leader.",
+        meaning="A replica spans hosts and its engine needs all of its parts to start together, and compose and "
+        "Nomad can't restart a process of one host because one of another host ended.",
+        remedy="Restart the workers after the leader, or run the hosts with systemd, where a small service "
+        "watches the leader.",
     ),
     "GS661": CodeEntry(
         title="Nomad would change the characters",
-        meaning="HCL brings every string into Unicode normal form C, escapes included, so a decomposed character (e followed "
-        "by a combining accent) would reach the process, or name a file, as another sequence of bytes.",
+        meaning="HCL brings every string into Unicode normal form C, escapes included, so a decomposed character "
+        "(e followed by a combining accent) would reach the process, or name a file, as another sequence "
+        "of bytes.",
         remedy="Write the text in normal form C, rename the file, or run the host with systemd or compose.",
     ),
 }

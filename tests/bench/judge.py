@@ -24,7 +24,7 @@ class Verdict:
     proved: tuple[bool, bool, bool]
 
 
-def judge(fleet: Cluster, seconds: float = SECONDS) -> Verdict:
+def judge(fleet: Cluster, seconds: float = SECONDS) -> Verdict:  # noqa: C901, PLR0912 - one model, read downwards
     """Replicas placed, then least offload, then fewest cards, each proved or the best found in the time."""
     from ortools.sat.python import cp_model
 

@@ -167,7 +167,7 @@ def _keys_without_effect(request: Request) -> tuple[Diagnostic, ...]:
 
 
 def _runs_containers(host_class: HostClass, image: str | None) -> bool:
-    """True where the host's supervisor starts images: compose always, Nomad by its driver (docker where there is an image)."""
+    """True where the host's supervisor starts images: compose always, Nomad by its driver or where there is an image."""
     if host_class.target == "nomad":
         return host_class.nomad_driver == "docker" or (host_class.nomad_driver is None and image is not None)
     return host_class.target == "compose"

@@ -1,4 +1,4 @@
-"""The finished plan, read again by someone who did not make it: every rule of the house, from the plan and the cluster alone."""
+"""The finished plan, read again by someone who did not make it: every rule, from the plan and the cluster alone."""
 
 from __future__ import annotations
 

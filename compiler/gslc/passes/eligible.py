@@ -99,7 +99,7 @@ class _Finder:
     def _selected(
         self, selector: tuple[tuple[str, str], ...], pins: tuple[tuple[str, int], ...]
     ) -> tuple[tuple[HostGroup, ...], tuple[Excluded, ...]]:
-        """Hosts by class that the selector, the pins and their own target allow; shared by all models that ask the same."""
+        """Hosts by class that the selector, the pins and their own target allow; one answer for all that ask the same."""
         pinned = frozenset(host for host, _ in pins)
         key = (selector, pinned)
         if key not in self.selections:
@@ -262,7 +262,7 @@ def _allowed(options: Options, model: Model, has_gpu: bool) -> Options:
     kept: list[Choice] = []
     refused = list(options.refused)
     for choice in options.fixed:
-        on_cpu = not any([part.gpus for part in choice.parts])
+        on_cpu = not any(part.gpus for part in choice.parts)
         if not on_cpu:
             kept.append(choice)
         elif model.gpus and any(part.gpus for other in options.fixed for part in other.parts):

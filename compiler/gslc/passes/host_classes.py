@@ -10,7 +10,7 @@ from gslc.ir.placement import HostClass
 
 
 def classify_hosts(cluster: Cluster, registry: Registry) -> Mapping[str, HostClass]:
-    """The class of every host by host name; equal classes are one object, so that they can be told apart by identity."""
+    """The class of every host by host name; equal classes are one object, to be told apart by identity."""
     names = sorted({*registry.backends, *cluster.engines, *(name for host in cluster.hosts for name in host.engines)})
     shared: dict[HostClass, HostClass] = {}
     engines: dict[tuple[tuple[str, EnginePin], ...], tuple[tuple[str, EnginePin], ...]] = {}

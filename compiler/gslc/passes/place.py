@@ -1,4 +1,4 @@
-"""Seats for every replica of the fleet: what is locked stays, the rest is placed by the objective of docs/placement.md."""
+"""Seats for every replica: what is locked stays, the rest is placed by the objective of docs/placement.md."""
 
 from __future__ import annotations
 

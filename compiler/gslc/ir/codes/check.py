@@ -10,10 +10,10 @@ def _entry(title: str, meaning: str) -> CodeEntry:
 
 
 CODES: CodeTable = {
-    "GS500": _entry("a GPU is overcommitted", "The instances on a card need more memory than it has, less its reserve."),
+    "GS500": _entry("a GPU is overcommitted", "Its instances need more memory than the card has, less its reserve."),
     "GS501": _entry(
         "host memory is overcommitted",
-        "The instances on a host need more memory than it has, less its reserve. With unified memory the GPUs' bytes count.",
+        "Its instances need more memory than the host has, less its reserve. With unified memory the GPUs' bytes count.",
     ),
     "GS502": _entry("an exclusive GPU is shared", "An instance that must be alone on its cards has company there."),
     "GS503": _entry("an instance names a GPU wrongly", "A card that its host does not have, or the same card twice."),
@@ -31,7 +31,7 @@ CODES: CodeTable = {
     "GS512": _entry("an illegal tensor parallel size", "The model's attention heads can't be divided by the size."),
     "GS513": _entry("a host or target is wrong", "An instance lies on an unknown host, or on one with another target."),
     "GS514": _entry("a host without an address", "Another host must reach it, and its `address` is not given."),
-    "GS515": _entry("replicas are missing", "A replica is neither placed nor among the unplaced, or it is there twice."),
+    "GS515": _entry("replicas are missing", "A replica is neither placed nor unplaced, or it is there twice."),
     "GS516": _entry("a process is given other GPUs", "A launch has other cards than the shard it belongs to."),
     "GS517": _entry("a process lacks an engine", "A launch has neither a program nor an image to start."),
 }

@@ -6,7 +6,7 @@ CODES: CodeTable = {
     "GS380": CodeEntry(
         title="no host can run the model",
         meaning="Every host is ruled out before memory is looked at: by the model's host_selector or gpus, by the "
-        "platform that its engine supports, or by the host's target. The message names the rule for each group of hosts.",
+        "platform that its engine supports, or by the host's target. The message names the rule for each group.",
         remedy="Correct the selector or the labels, add a host that the engine supports, or choose another backend.",
     ),
     "GS381": CodeEntry(

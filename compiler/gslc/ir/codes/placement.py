@@ -16,14 +16,14 @@ CODES: CodeTable = {
     ),
     "GS405": CodeEntry(
         title="a rule leaves no host",
-        meaning="There are hosts with room, and a rule of the model keeps it off them: anti_affinity, a fixed port that "
-        "is taken, or one Nomad job that can't reach into another target.",
+        meaning="There are hosts with room, and a rule of the model keeps it off them: anti_affinity, a fixed port "
+        "that is taken, or one Nomad job that can't reach into another target.",
         remedy="Lower `replicas`, add a host, or give the rule up.",
     ),
     "GS406": CodeEntry(
         title="no layout for these hosts",
-        meaning="The hosts that may run the model have no cards for any way of laying it out; the message says what was "
-        "ruled out and why.",
+        meaning="The hosts that may run the model have no cards for any way of laying it out; the message says what "
+        "was ruled out and why.",
         remedy="Allow offload, name other hosts, or correct the settings that the message names.",
     ),
     "GS407": CodeEntry(

@@ -30,7 +30,7 @@ BLINK = (
 
 @dataclass(slots=True, eq=False)
 class Crowd:
-    """Who is on a host: per card the replicas and their bytes; cards that a fixed replica holds; host memory of the rest."""
+    """Who is on a host: per card replicas and bytes; cards that a fixed replica holds; host memory of the rest."""
 
     version: int
     holders: list[list[tuple[int, int]]]
@@ -137,7 +137,7 @@ class Ejector:
     def _seat(
         self, replica: Replica, option: Option, hosts: tuple[int, ...], leaving: tuple[int, ...]
     ) -> list[Replica] | None:
-        """Release who has to leave and take their seats; None, and nothing changed, where a rule forbids it after all."""
+        """Release who has to leave and take their seats; None, and nothing changed, where a rule forbids it."""
         state = self.state
         ejected = [self.problem.replicas[number] for number in leaving]
         before = [(other, state.release(other)) for other in ejected]
@@ -224,7 +224,7 @@ class Ejector:
         cost = sum(penalty[number] * TIE + self.bulk[number] for number in out)
         return cost, tuple(sorted(out))
 
-    def _cheapest_cards(
+    def _cheapest_cards(  # noqa: C901 - one way a card, in order
         self,
         task: ModelTask,
         part: Part,

@@ -10,7 +10,6 @@ from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
 
-
 Example: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]  # memory, free bytes and users (at most 1) by card
 
 

@@ -73,15 +73,17 @@ def placed_decisions(
 
 
 def _refused_layouts(replica: Replica, position: Position) -> tuple[Refusal, ...]:
-    """Layouts that were ruled out on hosts like the leader's, and better ones that are too large for them when empty."""
+    """Layouts ruled out on hosts like the leader's, and better ones that are too large for them when empty."""
     zone = replica.task.zone_at(position.spots[0][0])
     if zone is None:
         return ()
     refused: list[Refusal] = list(zone.refused)
     if position.option.rank > 0:
-        for option in zone.all_options():
-            if option.rank < position.option.rank and option not in zone.options:
-                refused.append(_too_large(zone, option))
+        refused.extend(
+            _too_large(zone, option)
+            for option in zone.all_options()
+            if option.rank < position.option.rank and option not in zone.options
+        )
     return tuple(refused)
 
 

@@ -122,7 +122,7 @@ class Search:
                 self.hopeless.add(replica.id)
 
     def settle(self) -> None:
-        """Give the positions of a model's replicas to its lowest numbers, in the order of hosts, and homes to their owners."""
+        """Give a model's positions to its lowest numbers, in the order of hosts, and homes to their owners."""
         homes = self.weigher.homes
         positions = self.state.snapshot()
         for task in self.problem.tasks:
@@ -239,7 +239,7 @@ class Search:
     # -------------------------------------------------------- ruin and repair
 
     def repair(self, count: int) -> None:
-        """Take a few neighbours out and put them back in another order, as long as that does not make the fleet worse."""
+        """Take a few neighbours out and put them back in another order, unless that makes the fleet worse."""
         movable = [replica for replica in self.problem.replicas if replica.id not in self.fixed]
         if len(movable) < 2:
             return

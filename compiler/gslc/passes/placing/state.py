@@ -180,7 +180,7 @@ class State:
         return entries, bisect_left(entries, (value, -1))
 
     def value_of(self, condition: int, way: Way) -> int:
-        """What hosts in a condition offer: the bytes that each of `count` cards (touched, whole, any) or the RAM has."""
+        """What hosts in a condition offer: bytes on each of `count` cards (touched, whole, any), or host memory."""
         kind, count = way
         memory, free, users = self.examples[condition]
         if kind == "memory":

@@ -13,7 +13,7 @@ from gslc.passes.placing.state import Position, State
 
 @dataclass(slots=True, eq=False)
 class Kept:
-    """What the lock still decides. `lost` says why a locked replica has to move; `homes` has all locked seats that exist."""
+    """What the lock still decides. `lost` says why a locked replica has to move."""
 
     locked: dict[int, LockedPlacement] = field(default_factory=dict)  # replica id -> its entry
     kept: set[int] = field(default_factory=set)

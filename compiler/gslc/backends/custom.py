@@ -48,7 +48,7 @@ class Custom:
         if in_container and model.image is None:
             detail = f"target {host_class.target} runs containers there and the model has no image"
             return (Excluded(what=request.model.name, rule="image", detail=detail),)
-        if not in_container and not _commands(request):
+        if not in_container and not model.command and not _commands(request):
             detail = f"target {host_class.target} runs programs there and the model has an image but no command"
             return (Excluded(what=request.model.name, rule="command", detail=detail),)
         return ()
@@ -167,7 +167,7 @@ def _keys_without_effect(request: Request) -> tuple[Diagnostic, ...]:
 
 
 def _runs_containers(host_class: HostClass, image: str | None) -> bool:
-    """True where the host's supervisor starts images: compose always, Nomad by its driver or where there is an image."""
+    """True where the host's supervisor starts images: compose always, Nomad by its driver, or with an image."""
     if host_class.target == "nomad":
         return host_class.nomad_driver == "docker" or (host_class.nomad_driver is None and image is not None)
     return host_class.target == "compose"

@@ -46,6 +46,7 @@ class _Finder:
         self.registry = registry
         self.diagnostics: list[Diagnostic] = []
         self.class_of = classify_hosts(cluster, registry)
+        self.hosts: dict[int, tuple[tuple[HostGroup, ...], tuple[str, ...]]] = {}  # by identity of the groups
         self.selections: dict[object, tuple[tuple[HostGroup, ...], tuple[Excluded, ...]]] = {}
 
     def candidates_of(self, model: Model, facts: ModelFacts | None) -> Candidates | None:
@@ -65,7 +66,7 @@ class _Finder:
         if has_errors(review):
             return None
         groups, excluded = self._eligible(request, selector, backend)
-        hosts = tuple(sorted(host for group in groups for host in group.hosts))
+        hosts = self._hosts_of(groups)
         if not hosts:
             self.diagnostics.append(self._no_host(model, name, excluded))
         has_gpu = any(group.host_class.gpu_kinds for group in groups)
@@ -81,6 +82,13 @@ class _Finder:
                 backend.options(replace(request, model=other), host_class), other, bool(host_class.gpu_kinds)
             ),
         )
+
+    def _hosts_of(self, groups: tuple[HostGroup, ...]) -> tuple[str, ...]:
+        """The names of all hosts of some groups, sorted; one object for all models that have the same groups."""
+        known = self.hosts.get(id(groups))
+        if known is None:
+            known = self.hosts[id(groups)] = (groups, tuple(sorted(host for group in groups for host in group.hosts)))
+        return known[1]
 
     def _eligible(
         self, request: Request, selector: tuple[tuple[str, str], ...], backend: Backend
@@ -99,7 +107,7 @@ class _Finder:
     def _selected(
         self, selector: tuple[tuple[str, str], ...], pins: tuple[tuple[str, int], ...]
     ) -> tuple[tuple[HostGroup, ...], tuple[Excluded, ...]]:
-        """Hosts by class that the selector, the pins and their own target allow; one answer for all that ask the same."""
+        """Hosts by class that the selector, the pins and their own target allow; one answer for all who ask it."""
         pinned = frozenset(host for host, _ in pins)
         key = (selector, pinned)
         if key not in self.selections:

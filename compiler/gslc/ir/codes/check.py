@@ -13,7 +13,7 @@ CODES: CodeTable = {
     "GS500": _entry("a GPU is overcommitted", "Its instances need more memory than the card has, less its reserve."),
     "GS501": _entry(
         "host memory is overcommitted",
-        "Its instances need more memory than the host has, less its reserve. With unified memory the GPUs' bytes count.",
+        "Its instances need more memory than it has, less its reserve. With unified memory the GPUs' bytes count.",
     ),
     "GS502": _entry("an exclusive GPU is shared", "An instance that must be alone on its cards has company there."),
     "GS503": _entry("an instance names a GPU wrongly", "A card that its host does not have, or the same card twice."),

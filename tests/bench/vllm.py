@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.support.vllm_truth import Agreement, layouts, on_cards  # noqa: E402  (the path above makes it importable)
+from tests.support.vllm_truth import Agreement, layouts, on_cards
 
 
 def summary(title: str, rows: Iterable[Agreement], *, everything: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.vllm_models import H200, RTX_4090, T4, frozen, host_of, launches_of, request_of
 
 from gslc.backends.vllm import Vllm
 from gslc.engines.vllm_versions import DEFAULT_VERSION, NEWEST_VERSION
 from gslc.ir.facts import FileFact, ModelFacts, SafetensorsFacts
 from gslc.ir.inputs import Host
 from gslc.ir.placement import Request
-from tests.support.vllm_models import H200, RTX_4090, T4, frozen, host_of, launches_of, request_of
 
 pytestmark = pytest.mark.real
 HERE = Path(__file__).parent
@@ -133,7 +134,7 @@ def test_the_real_parser_accepts_every_command_that_is_emitted(version: str) -> 
     answers = dict(zip(emitted, json.loads(lines[0].removeprefix("ANSWERS ")), strict=True))
     assert {name: answer for name, answer in answers.items() if "refused" in answer} == {}, done.stderr[-3000:]
     for name, argv in emitted.items():
-        said = dict(zip(argv, argv[1:], strict=False))
+        said = dict(itertools.pairwise(argv))
         assert answers[name]["model"] == argv[1]
         assert answers[name]["tensor_parallel"] == int(said["--tensor-parallel-size"])
         assert answers[name]["max_model_len"] == int(said["--max-model-len"])

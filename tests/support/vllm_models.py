@@ -10,7 +10,8 @@ from typing import cast
 from gslc.backends.vllm import Vllm
 from gslc.ir.diagnostic import Place
 from gslc.ir.facts import FileFact, Json, ModelFacts, ModelKind, SafetensorsFacts, TensorGroup
-from gslc.ir.inputs import Cluster, EnginePin, Gpu, GpuKind, Host, Model, Path as PlacePath, Source
+from gslc.ir.inputs import Cluster, EnginePin, Gpu, GpuKind, Host, Model, Source
+from gslc.ir.inputs import Path as PlacePath
 from gslc.ir.lock import Seat
 from gslc.ir.placement import Assignment, Choice, HostClass, Request
 from gslc.ir.plan import Launch

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.vllm_models import H200, TRUTH, files_of
+
 from gslc.ir.inputs import GpuKind
 from gslc.memory.vllm.budget import requested_bytes
 from gslc.memory.vllm.context import derived_max_tokens
@@ -15,7 +17,6 @@ from gslc.memory.vllm.kv import cache_pool
 from gslc.memory.vllm.legality import Terms, refusals
 from gslc.memory.vllm.shape import read_shape
 from gslc.memory.vllm.weights import rank_weights
-from tests.support.vllm_models import H200, TRUTH, files_of
 
 MIB = 1 << 20
 RANKS_VERSION = "0.32.0"

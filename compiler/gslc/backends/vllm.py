@@ -68,7 +68,10 @@ class Vllm:
                 Excluded(
                     what="",
                     rule="image",
-                    detail=f"no image of vLLM {_version(pin, request.model)} is known for GPUs of {vendors[0]}; give engines.vllm.image",
+                    detail=(
+                        f"no image of vLLM {_version(pin, request.model)} is known for GPUs "
+                        f"of {vendors[0]}; give engines.vllm.image"
+                    ),
                 )
             )
         return tuple(found)

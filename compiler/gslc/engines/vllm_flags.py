@@ -164,8 +164,14 @@ def _read(args: tuple[str, ...], at: int, version: str) -> tuple[Argument | None
         doubt = ArgumentProblem(
             kind="uncertain",
             index=at,
-            message=f"whether vLLM {version} has {flag} is not known: it came or went between two releases that were looked at",
-            help=f"check `vllm serve --help={flag.lstrip('-')}` of {version}, or pin a release of the table in docs/vllm.md",
+            message=(
+                f"whether vLLM {version} has {flag} is not known: it came or went "
+                "between two releases that were looked at"
+            ),
+            help=(
+                f"check `vllm serve --help={flag.lstrip('-')}` of {version}, or "
+                "pin a release of the table in docs/vllm.md"
+            ),
         )
     if off or values in {"0", "b"}:
         if given is not None:
@@ -210,7 +216,10 @@ def _refused(word: str, flag: str, status: str, version: str, at: int) -> Argume
         return ArgumentProblem(
             kind="later",
             index=at,
-            message=f"vLLM {version} does not have {flag} yet; the first release looked at that has it is {table.sampled[first]}",
+            message=(
+                f"vLLM {version} does not have {flag} yet; the first release looked "
+                f"at that has it is {table.sampled[first]}"
+            ),
             help=f"pin vllm {table.sampled[first]} or newer in `engines`, or remove {flag}",
         )
     successor = table.successors.get(flag)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
-
-from gslc.backends.vllm import Vllm
-from gslc.ir.diagnostic import Diagnostic
-from gslc.ir.inputs import EnginePin, GpuKind, Host, Requirement, RequirementPart, SecretRef
-from gslc.ir.lock import Seat
-from gslc.ir.placement import Assignment, Request
 from tests.support.vllm_models import (
     GIB,
     H200,
@@ -23,6 +18,12 @@ from tests.support.vllm_models import (
     launches_of,
     request_of,
 )
+
+from gslc.backends.vllm import Vllm
+from gslc.ir.diagnostic import Diagnostic
+from gslc.ir.inputs import EnginePin, GpuKind, Host, Requirement, RequirementPart, SecretRef
+from gslc.ir.lock import Seat
+from gslc.ir.placement import Assignment, Request
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
 BIG, MOE, PHI = "Qwen/Qwen2.5-32B-Instruct", "mistralai/Mixtral-8x22B-v0.1", "microsoft/Phi-3-mini-4k-instruct"
@@ -198,7 +199,7 @@ def test_the_users_arguments_are_kept_and_no_flag_has_two_values() -> None:
     args = ("--max-model-len=4K", "--enforce-eager", "--seed", "7", "--max_num_seqs", "16")
     argv = launches_of(request_of(LLAMA, FOUR, args=args), FOUR)[0].argv
     assert argv[-3:] == ("--enforce-eager", "--seed", "7")
-    words = dict(zip(argv, argv[1:], strict=False))
+    words = dict(itertools.pairwise(argv))
     assert (words["--max-model-len"], words["--max-num-seqs"]) == ("4096", "16")
 
 

@@ -5,7 +5,10 @@ from gslc.ir.diagnostic import CodeEntry, CodeTable
 CODES: CodeTable = {
     "GS340": CodeEntry(
         title="vLLM can't serve these files",
-        meaning="vLLM serves repositories with a config.json and safetensors (or pickled) weights. GGUF support left its tree after 0.23.",
+        meaning=(
+            "vLLM serves repositories with a config.json and safetensors (or pickled) "
+            "weights. GGUF support left its tree after 0.23."
+        ),
         remedy="Take the repository with the original weights, or let llama-box or llama.cpp serve the GGUF file.",
     ),
     "GS341": CodeEntry(
@@ -60,12 +63,18 @@ CODES: CodeTable = {
     ),
     "GS351": CodeEntry(
         title="architecture that vLLM does not list",
-        meaning="The release has no implementation of this architecture; it would fall back to the Transformers backend or refuse.",
+        meaning=(
+            "The release has no implementation of this architecture; it would fall "
+            "back to the Transformers backend or refuse."
+        ),
         remedy="Pin a release that lists it, or state `requirements` after a trial.",
     ),
     "GS352": CodeEntry(
         title="memory that is not counted",
-        meaning="An argument makes vLLM use memory that gslc has no model of (a draft model, adapters, weights kept on the host).",
+        meaning=(
+            "An argument makes vLLM use memory that gslc has no model of (a draft "
+            "model, adapters, weights kept on the host)."
+        ),
         remedy="State `requirements` with what you measured, or lower `gpu_memory_utilization`.",
     ),
     "GS353": CodeEntry(
@@ -80,7 +89,10 @@ CODES: CodeTable = {
     ),
     "GS355": CodeEntry(
         title="several hosts need a newer vLLM",
-        meaning="Replicas over several hosts are started with vLLM's own --nnodes, first seen in 0.11.2; Ray is not set up by gslc.",
+        meaning=(
+            "Replicas over several hosts are started with vLLM's own --nnodes, "
+            "first seen in 0.11.2; Ray is not set up by gslc."
+        ),
         remedy="Pin vllm 0.11.2 or newer, or set `distributed: false`.",
     ),
     "GS356": CodeEntry(
@@ -100,7 +112,9 @@ CODES: CodeTable = {
     ),
     "GS359": CodeEntry(
         title="data parallelism is not placed",
-        meaning="gslc places every replica as an instance of its own; --data-parallel-size would start several inside one.",
+        meaning=(
+            "gslc places every replica as an instance of its own; --data-parallel-size would start several inside one."
+        ),
         remedy="Use `replicas` instead.",
     ),
     "GS360": CodeEntry(
@@ -110,17 +124,23 @@ CODES: CodeTable = {
     ),
     "GS361": CodeEntry(
         title="devices that don't make the layout",
-        meaning="Tensor parallel size x pipeline parallel size must be the number of devices, and the cards must be alike.",
+        meaning=(
+            "Tensor parallel size x pipeline parallel size must be the number of devices, and the cards must be alike."
+        ),
         remedy="Give as many equal devices as the layout has ranks.",
     ),
     "GS362": CodeEntry(
         title="vLLM needs a GPU",
-        meaning="Without a device there is nothing to divide: the images and wheels of vLLM that gslc places run on GPUs.",
+        meaning=(
+            "Without a device there is nothing to divide: the images and wheels of vLLM that gslc places run on GPUs."
+        ),
         remedy="Name a device, or serve a GGUF file with llama.cpp on the CPU.",
     ),
     "GS364": CodeEntry(
         title="utilisation lowered",
-        meaning="What vLLM uses outside of its budget (context, NCCL, graphs) would not fit beside nine tenths of the card.",
+        meaning=(
+            "What vLLM uses outside of its budget (context, NCCL, graphs) would not fit beside nine tenths of the card."
+        ),
         remedy="Nothing to do; set `gpu_memory_utilization` yourself to keep another share.",
     ),
     "GS365": CodeEntry(
@@ -130,7 +150,10 @@ CODES: CodeTable = {
     ),
     "GS363": CodeEntry(
         title="the tensor table and config.json disagree",
-        meaning="The weights in the files and those that config.json describes differ by more than 2 %; the files are believed.",
+        meaning=(
+            "The weights in the files and those that config.json describes differ "
+            "by more than 2 %; the files are believed."
+        ),
         remedy="Check that the repository is complete and its config.json is the one it was published with.",
     ),
 }

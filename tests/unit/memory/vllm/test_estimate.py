@@ -1,16 +1,16 @@
-"""The question that people ask before they buy: will it start on my card?"""
+"""The question that people ask before they buy, whether it starts on their card."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
+from tests.support.vllm_models import GIB, H200, RTX_4090, T4, facts_of
 
 from gslc.ir.diagnostic import Outcome
 from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.inputs import GpuKind
 from gslc.memory.vllm import estimate
-from tests.support.vllm_models import GIB, H200, RTX_4090, T4, facts_of
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
 BARE = GpuKind(model="", vendor="nvidia", memory_bytes=24 * GIB)

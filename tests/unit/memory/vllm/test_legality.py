@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.vllm_models import H200, T4, files_of
 
 from gslc.ir.facts import Json
 from gslc.ir.inputs import GpuKind
 from gslc.memory.vllm.legality import Terms, card_refusals, effective_dtype, refusals
 from gslc.memory.vllm.shape import Shape, read_shape
-from tests.support.vllm_models import H200, T4, files_of
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
 A100 = GpuKind(model="NVIDIA A100", vendor="nvidia", memory_bytes=80 << 30, compute_capability=(8, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.vllm_models import CONFIGS, H200, RTX_4090, files_of
 
 from gslc.ir.facts import Json, TensorGroup
 from gslc.ir.inputs import GpuKind
@@ -14,7 +15,6 @@ from gslc.memory.vllm.kv import CachePool, cache_pool
 from gslc.memory.vllm.legality import Terms
 from gslc.memory.vllm.shape import read_shape
 from gslc.memory.vllm.weights import rank_weights, stage_layers
-from tests.support.vllm_models import CONFIGS, H200, RTX_4090, files_of
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
 GEMMA, OSS = "google/gemma-2-9b-it", "openai/gpt-oss-20b"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.support.vllm_models import H200
 from tests.support.vllm_truth import Agreement, counted_like, layouts, on_cards, rows_of
 

@@ -46,7 +46,7 @@ def known_architecture(name: str, version: str) -> Architecture | None:
 
 
 def supports_pipeline(name: str, version: str) -> bool:
-    """Whether the architecture implements SupportsPP. An unknown one runs through the Transformers backend, which does."""
+    """Whether the architecture implements SupportsPP. Unknown ones run by the Transformers backend, which does."""
     found = known_architecture(name, version) or known_architecture("TransformersForCausalLM", version)
     return found is not None and found.pipeline
 

@@ -32,7 +32,7 @@ def encoder_ends(shape: Shape) -> Iterator[Matrix]:
 
 
 def vision_tower(shape: Shape) -> Iterator[Matrix]:
-    """The tower of a model that sees: attention and feed-forward of every layer, patches, the way into the language model.
+    """The tower of a model that sees: layers, patches, and the way into the language model.
 
     Written from the towers of Qwen2-VL, Qwen2.5-VL, SigLIP and CLIP; exact bytes come from the files' own table.
     """

@@ -142,7 +142,10 @@ def _devices(view: View, ask: EstimateAsk) -> Diagnostic:
     tensor, stages = view.tensor_parallel or 1, view.pipeline_parallel or 1
     return _error(
         "GS361",
-        f"tensor parallel {tensor} x pipeline parallel {stages} needs {tensor * stages} devices, {len(ask.devices)} were given",
+        (
+            f"tensor parallel {tensor} x pipeline parallel {stages} needs "
+            f"{tensor * stages} devices, {len(ask.devices)} were given"
+        ),
         DEVICES,
         f"give {tensor * stages} devices",
     )
@@ -201,7 +204,10 @@ def _notes(view: View, counted: Fit, tensor: int, stages: int) -> tuple[Diagnost
         found.append(
             _error(
                 "GS364",
-                f"--gpu-memory-utilization is {utilization_words(counted.utilization)}: vLLM uses {outside:,} bytes of each card outside of its budget",
+                (
+                    f"--gpu-memory-utilization is {utilization_words(counted.utilization)}: vLLM uses "
+                    f"{outside:,} bytes of each card outside of its budget"
+                ),
                 DEVICES,
                 None,
                 "note",
@@ -211,7 +217,10 @@ def _notes(view: View, counted: Fit, tensor: int, stages: int) -> tuple[Diagnost
         found.append(
             _error(
                 "GS357",
-                f"the KV cache holds {counted.concurrency} requests of {counted.context} tokens at once, {view.parallel} were asked for",
+                (
+                    f"the KV cache holds {counted.concurrency} requests of {counted.context} "
+                    f"tokens at once, {view.parallel} were asked for"
+                ),
                 Place(file="--parallel"),
                 "lower the context or the number of requests",
                 "warning",

@@ -176,7 +176,7 @@ def _latent_bytes(shape: Shape, mla: Mla, width: int, cache_dtype: str) -> int:
 
 
 def state_bytes(shape: Shape, ranks: int, width: int) -> int:
-    """Bytes of one request's state in one Mamba or delta-net layer on one rank: convolution tail and recurrent state."""
+    """Bytes of one request in one Mamba or delta-net layer on one rank: convolution tail and recurrent state."""
     mixer = shape.state_space
     if mixer is not None:
         inner = -(-mixer.inner // ranks)

@@ -14,7 +14,8 @@ from gslc.memory.vllm.matrix import VISION, VOCABULARY_PADDING, Matrix
 from gslc.memory.vllm.shape import Shape
 from gslc.memory.vllm.weights import converted
 
-# From this version misaligned Marlin shapes are padded with zeros instead of refused (marlin_padded_nk; read in 0.26.0).
+# From this version misaligned Marlin shapes are padded with zeros instead of refused (marlin_padded_nk; read in
+# 0.26.0).
 MARLIN_PADS_FROM: Version = (0, 26, 0)
 MARLIN_OUTPUTS = 64  # GPTQ_MARLIN_MIN_THREAD_N
 MARLIN_INPUTS = 128  # GPTQ_MARLIN_MIN_THREAD_K
@@ -79,7 +80,10 @@ def _heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
     if shape.heads and shape.heads % ranks:
         yield (
             "attention heads",
-            f"{shape.heads} attention heads: tensor parallel {ranks} needs {shape.heads} % {ranks} == 0, it is {shape.heads % ranks}",
+            (
+                f"{shape.heads} attention heads: tensor parallel {ranks} needs "
+                f"{shape.heads} % {ranks} == 0, it is {shape.heads % ranks}"
+            ),
         )
 
 
@@ -88,8 +92,10 @@ def _vocabulary(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
     if padded % ranks:
         yield (
             "vocabulary",
-            f"a vocabulary of {shape.vocabulary} tokens, padded to {padded}: tensor parallel {ranks} needs "
-            f"{padded} % {ranks} == 0, it is {padded % ranks}",
+            (
+                f"a vocabulary of {shape.vocabulary} tokens, padded to {padded}: tensor parallel {ranks} needs "
+                f"{padded} % {ranks} == 0, it is {padded % ranks}"
+            ),
         )
 
 
@@ -100,14 +106,20 @@ def _kv_heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
     if not shape.family.kv_replication and ranks > keys:
         yield (
             "key and value heads",
-            f"{keys} KV heads: this architecture never replicates them, so tensor parallel {ranks} is above the most, {keys}",
+            (
+                f"{keys} KV heads: this architecture never replicates them, so tensor "
+                f"parallel {ranks} is above the most, {keys}"
+            ),
         )
         return
     divides = keys % ranks == 0 if keys >= ranks else ranks % keys == 0
     if not divides:
         yield (
             "key and value heads",
-            f"{shape.heads} heads, {keys} KV heads: tensor parallel {ranks} needs {keys} % {ranks} == 0 or {ranks} % {keys} == 0",
+            (
+                f"{shape.heads} heads, {keys} KV heads: tensor parallel {ranks} needs "
+                f"{keys} % {ranks} == 0 or {ranks} % {keys} == 0"
+            ),
         )
 
 
@@ -136,7 +148,10 @@ def _divides(matrix: Matrix, ranks: int, terms: Terms) -> Iterator[tuple[str, st
         if size % ranks:
             yield (
                 "widths",
-                f"{matrix.name} has {size} {side}: tensor parallel {ranks} needs {size} % {ranks} == 0, it is {size % ranks}",
+                (
+                    f"{matrix.name} has {size} {side}: tensor parallel {ranks} needs "
+                    f"{size} % {ranks} == 0, it is {size % ranks}"
+                ),
             )
 
 
@@ -190,8 +205,10 @@ def _groups(shape: Shape, matrix: Matrix, inputs: int, ranks: int, row: bool) ->
         return
     yield (
         "quantization groups",
-        f"{matrix.name} has {matrix.inputs} inputs, {inputs} on each of {ranks} ranks: not a multiple of the "
-        f"{shape.quantization.method} group of {group}",
+        (
+            f"{matrix.name} has {matrix.inputs} inputs, {inputs} on each of {ranks} ranks: not a multiple of the "
+            f"{shape.quantization.method} group of {group}"
+        ),
     )
 
 
@@ -238,12 +255,18 @@ def _packs(
         if total % MARLIN_OUTPUTS:
             yield (
                 "Marlin tiles",
-                f"{matrix.name} has {total} outputs on each of {ranks} ranks: not a multiple of {MARLIN_OUTPUTS} (vLLM before 0.26)",
+                (
+                    f"{matrix.name} has {total} outputs on each of {ranks} ranks: not a "
+                    f"multiple of {MARLIN_OUTPUTS} (vLLM before 0.26)"
+                ),
             )
         if inputs % MARLIN_INPUTS:
             yield (
                 "Marlin tiles",
-                f"{matrix.name} has {inputs} inputs on each of {ranks} ranks: not a multiple of {MARLIN_INPUTS} (vLLM before 0.26)",
+                (
+                    f"{matrix.name} has {inputs} inputs on each of {ranks} ranks: not a "
+                    f"multiple of {MARLIN_INPUTS} (vLLM before 0.26)"
+                ),
             )
 
 
@@ -254,14 +277,19 @@ def _vision(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]
     if vision.heads and vision.heads % ranks:
         yield (
             "vision tower heads",
-            f"{vision.heads} heads in the vision tower: tensor parallel {ranks} needs {vision.heads} % {ranks} == 0 "
-            "(or --mm-encoder-tp-mode data)",
+            (
+                f"{vision.heads} heads in the vision tower: tensor parallel {ranks} "
+                f"needs {vision.heads} % {ranks} == 0 "
+                "(or --mm-encoder-tp-mode data)"
+            ),
         )
     elif vision.intermediate and vision.intermediate % ranks:
         yield (
             "vision tower widths",
-            f"the vision tower's feed-forward has {vision.intermediate} inputs: tensor parallel {ranks} needs "
-            f"{vision.intermediate} % {ranks} == 0 (or --mm-encoder-tp-mode data)",
+            (
+                f"the vision tower's feed-forward has {vision.intermediate} inputs: tensor parallel {ranks} needs "
+                f"{vision.intermediate} % {ranks} == 0 (or --mm-encoder-tp-mode data)"
+            ),
         )
 
 
@@ -288,7 +316,10 @@ def card_refusals(shape: Shape, kind: GpuKind, terms: Terms) -> tuple[Excluded, 
         found.append(
             (
                 "compute capability",
-                f"{shape.quantization.method} needs compute capability {dotted(needed)}, {kind.model} has {dotted(capability)}",
+                (
+                    f"{shape.quantization.method} needs compute capability "
+                    f"{dotted(needed)}, {kind.model} has {dotted(capability)}"
+                ),
             )
         )
     dtype = effective_dtype(shape, kind, terms.dtype)
@@ -317,7 +348,7 @@ def minimum_capability(shape: Shape) -> tuple[int, int] | None:
 
 
 def effective_dtype(shape: Shape, kind: GpuKind, asked: str) -> str:
-    """The dtype that the weights are loaded in. `auto` is the checkpoint's, but half where the card is older than 8.0."""
+    """The dtype that weights are loaded in. `auto` is the checkpoint's, but half where the card is older than 8.0."""
     if asked in {"half", "float16"}:
         return "float16"
     if asked in {"bfloat16", "float32"}:

@@ -14,24 +14,22 @@ from gslc.memory.vllm.matrix import FLOAT32_BYTES, Matrix, Split
 from gslc.memory.vllm.mixers import delta_net, state_space
 from gslc.memory.vllm.shape import Experts, Mla, Shape
 
-
-# Served through the Transformers backend without a plan for tensor parallelism: all but the vocabulary is on every rank.
+# Served through the Transformers backend without a plan for tensor parallelism: all but the vocabulary is on every
+# rank.
 UNSPLIT = frozenset({"gpt_bigcode"})
 
 
 def matrices(shape: Shape) -> tuple[Matrix, ...]:
     """All parameters of the model."""
-    found = tuple(
-        [
-            *_ends(shape),
-            *_attention(shape),
-            *state_space(shape),
-            *delta_net(shape),
-            *_feed_forward(shape),
-            *_norms(shape),
-            *audio_encoder(shape),
-            *vision_tower(shape),
-        ]
+    found = (
+        *_ends(shape),
+        *_attention(shape),
+        *state_space(shape),
+        *delta_net(shape),
+        *_feed_forward(shape),
+        *_norms(shape),
+        *audio_encoder(shape),
+        *vision_tower(shape),
     )
     if shape.model_type not in UNSPLIT:
         return found
@@ -65,7 +63,8 @@ def _ends(shape: Shape) -> Iterator[Matrix]:
     ends_in_norm = family.final_norm and flag(shape.config, "do_layer_norm_before", default=True)
     if ends_in_norm and norm:
         yield Matrix(name="final norm", split="whole", outputs=norm, inputs=hidden, stage="last")
-    # A bare MistralModel has a head too where it generates; where it pools, the files themselves tell that they have none.
+    # A bare MistralModel has a head too where it generates; where it pools, the files themselves tell that they
+    # have none.
     yield Matrix(
         name="output head",
         split="vocabulary",

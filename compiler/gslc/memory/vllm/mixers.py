@@ -10,6 +10,7 @@ from gslc.memory.vllm.shape import Shape
 
 
 def state_space(shape: Shape) -> Iterator[Matrix]:
+    """The Mamba mixers of a model, of either version."""
     layers = tuple(index for index, kind in enumerate(shape.kinds) if kind in {"mamba", "both"})
     mixer = shape.state_space
     if not layers or mixer is None:
@@ -102,6 +103,7 @@ def state_space(shape: Shape) -> Iterator[Matrix]:
 
 
 def delta_net(shape: Shape) -> Iterator[Matrix]:
+    """The gated delta nets of a model."""
     layers = tuple(index for index, kind in enumerate(shape.kinds) if kind == "linear")
     mixer = shape.linear
     if not layers or mixer is None:

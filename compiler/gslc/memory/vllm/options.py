@@ -16,7 +16,8 @@ from gslc.memory.vllm.legality import card_refusals, layout_words, refusals
 from gslc.memory.vllm.view import View
 
 # Host memory of the processes, beside page cache: the API server and engine core, and one worker a GPU with torch,
-# CUDA and its libraries loaded. Judged from resident sizes of vLLM 0.26 on CPU (2.2 GiB a process); no GPU run counted it.
+# CUDA and its libraries loaded. Judged from resident sizes of vLLM 0.26 on CPU (2.2 GiB a process); no GPU run
+# counted it.
 ENGINE_HOST_BYTES = 4 * GIB
 WORKER_HOST_BYTES = 3 * GIB
 SWAP_SPACE_BYTES = 4 * GIB  # --swap-space, pinned for each GPU until it left with 0.18
@@ -216,7 +217,10 @@ def _too_small(words: str, counted: Fit, kind: GpuKind) -> Excluded:
     longest = counted.longest(counted.context)
     tail = f"; a context of {longest} would fit" if longest else ""
     if what == "KV cache":
-        detail = f"one request of {counted.context} tokens needs {needed:,} bytes of KV cache, {kind.model} leaves {available:,}{tail}"
+        detail = (
+            f"one request of {counted.context} tokens needs {needed:,} bytes of KV "
+            f"cache, {kind.model} leaves {available:,}{tail}"
+        )
     else:
         detail = f"needs {needed:,} bytes on each card, {kind.model} gives {available:,}{tail}"
     return Excluded(what=words, rule=what, detail=detail)
@@ -232,7 +236,10 @@ def layout_decisions(
         topic="layout",
         chosen=words,
         rule="one GPU, else the smallest legal tensor-parallel size that fits",
-        because=f"{first.weights:,} bytes of weights on the first rank; one request of {counted.context} tokens fits its KV cache",
+        because=(
+            f"{first.weights:,} bytes of weights on the first rank; one request of "
+            f"{counted.context} tokens fits its KV cache"
+        ),
         evidence=(
             ("card", kind.model),
             ("weights_bytes", first.weights),
@@ -251,8 +258,12 @@ def layout_decisions(
             subject=subject,
             topic="gpu_memory_utilization",
             chosen=share,
-            rule=f"{utilization_words(counted.lowered_from)}, lowered in steps of {utilization_words(UTILIZATION_STEP)}",
-            because=f"vLLM uses {max(rank.outside for rank in counted.ranks):,} bytes of {kind.model} outside of its budget",
+            rule=(
+                f"{utilization_words(counted.lowered_from)}, lowered in steps of {utilization_words(UTILIZATION_STEP)}"
+            ),
+            because=(
+                f"vLLM uses {max(rank.outside for rank in counted.ranks):,} bytes of {kind.model} outside of its budget"
+            ),
             evidence=(("card_bytes", first.total), ("outside_bytes", first.outside), ("thousandths", THOUSAND)),
         )
     elif view.utilization == "auto":
@@ -271,6 +282,9 @@ def layout_decisions(
             topic="concurrency",
             chosen=str(counted.concurrency),
             rule="a concurrency below `parallel` is allowed: the rest waits",
-            because=f"the KV cache holds {counted.concurrency} full-length requests of {counted.context} tokens, parallel is {wanted}",
+            because=(
+                f"the KV cache holds {counted.concurrency} full-length requests of "
+                f"{counted.context} tokens, parallel is {wanted}"
+            ),
             evidence=(("parallel", wanted), ("concurrency", counted.concurrency)),
         )

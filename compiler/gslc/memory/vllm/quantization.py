@@ -51,7 +51,7 @@ def read_quantization(config: Config) -> Quantization:
             head=flag(found, "lm_head"),
             kept=kept,
         )
-    if method == "fp8" or method == "fbgemm_fp8":
+    if method in {"fp8", "fbgemm_fp8"}:
         block = integers(found, "weight_block_size")
         return Quantization(
             method=method,
@@ -108,7 +108,7 @@ def matrix_bytes(quantization: Quantization, outputs: int, inputs: int, value_by
     if method == "awq":
         return values * bits // 8 + groups * outputs * value_bytes + groups * outputs * bits // 8
     if method == "gptq":
-        order = inputs * 4
+        order = inputs * 4 if quantization.reordered else 0  # g_idx, which only activation order needs
         return values * bits // 8 + groups * outputs * value_bytes + groups * outputs * bits // 8 + order
     if method == "mxfp4":
         return values // 2 + outputs * -(-inputs // group)
@@ -119,7 +119,7 @@ def matrix_bytes(quantization: Quantization, outputs: int, inputs: int, value_by
         zero = groups * outputs * bits // 8 if quantization.zero_points and bits < 8 else 0
         scale = groups * outputs * (value_bytes if bits < 8 or group else 4)
         return values * bits // 8 + scale + zero + (16 if bits < 8 else 0)
-    if method == "compressed-tensors-float" or method == "fbgemm_fp8":
+    if method in {"compressed-tensors-float", "fbgemm_fp8"}:
         per_output = group or quantization.activation_bits == 8
         return values * bits // 8 + (groups * outputs * 4 if per_output else parts * 4)
     if method == "modelopt_fp4":

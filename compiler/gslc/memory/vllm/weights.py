@@ -44,7 +44,7 @@ def rank_weights(
     dtype: str | None = None,
     expert_parallel: bool = False,
 ) -> tuple[RankWeights, ...]:
-    """Parameters of one rank of each pipeline stage, first stage first. All tensor-parallel ranks of a stage are alike."""
+    """Parameters of one rank of each pipeline stage, first stage first; tensor-parallel ranks are alike."""
     stages = stage_layers(shape.layers, pipeline_parallel)
     parameters = matrices(shape)
     return tuple(

@@ -30,6 +30,9 @@ class Problems:
     """The mistakes of one run, in the order found."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    guesses: dict[str, str] = field(
+        default_factory=dict
+    )  # unknown GPU -> help: a search of the table takes 10 to 30 ms
 
     def add(self, diagnostic: Diagnostic) -> None:
         """Keep a diagnostic. Raises EnoughProblems beyond MAX_PROBLEMS: each costs a search for what was meant."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast
@@ -20,6 +21,8 @@ VENDORS = ("nvidia", "amd", "apple", "ascend", "intel", "mthreads")
 DRIVERS = ("docker", "raw_exec")
 FACT_LABELS = ("os", "arch", "host")  # set by gslc on every host
 MAX_GPUS = 1_024  # of one host
+MAX_GUESSES = 20  # unknown names for which the table is searched
+GPU_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}\Z")
 DEFAULT_MODEL_DIR = "/var/lib/gslc/models"
 DEFAULT_RESERVED_MEMORY_BYTES = 2 << 30  # the kernel, the supervisor and an SSH session
 ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  # refused as an address, nothing binds here
@@ -38,6 +41,7 @@ os_name = names.choice(*OS_NAMES)
 arch_name = names.choice(*ARCH_NAMES)
 vendor_name = names.choice(*VENDORS)
 driver_name = names.choice(*DRIVERS)
+gpu_name = names.pattern(GPU_NAME, "the name of a card", "NVIDIA GeForce RTX 4090")
 gpu_count = sizes.whole_number(1, MAX_GPUS)
 
 
@@ -180,7 +184,7 @@ def read_gpus(fields: Fields, host: str, table: GpuTable, shared_memory: int | N
 
 def read_kind(entry: Fields, table: GpuTable, shared_memory: int | None) -> GpuKind | None:
     """What the cards of an entry are, or None after the mistake was noted."""
-    model = entry.need("model", names.line, None, "write its name as nvidia-smi -L prints it, or model: custom")
+    model = entry.need("model", gpu_name, None, "write its name as nvidia-smi -L prints it, or model: custom")
     memory = entry.take("memory", sizes.positive_size, None)
     capability = entry.take("compute_capability", sizes.compute_capability, None)
     vendor = cast("Vendor | None", entry.take("vendor", vendor_name, None))
@@ -229,9 +233,10 @@ def custom_kind(entry: Fields, vendor: Vendor | None, shared_memory: int | None)
 
 def refuse_unknown(entry: Fields, model: str, table: GpuTable) -> None:
     """Note a card that is not in the table, with those that may be meant."""
-    near = table.nearest(model)[:3]
-    by_hand = "model: custom, vendor: nvidia, memory: 24GiB"
-    action = (
-        f"did you mean {' or '.join(near)}? Else describe it: {by_hand}" if near else f"describe it by hand: {by_hand}"
-    )
+    guesses = entry.scan.problems.guesses
+    by_hand = "describe it by hand: model: custom, vendor: nvidia, memory: 24GiB"
+    if model not in guesses and len(guesses) < MAX_GUESSES:
+        near = " or ".join(table.nearest(model)[:3])
+        guesses[model] = f"did you mean {near}? Else {by_hand}" if near else by_hand
+    action = guesses.get(model, by_hand)
     entry.refuse("model", "GS150", f"{entry.owner}: the GPU {shown(model)} is not known", action)

@@ -207,6 +207,25 @@ def test_a_wrong_card_is_refused_with_what_mends_it(entry: str) -> None:
     assert (code, True) in [(d.code, hint in (d.help or "")) for d in diagnostics]
 
 
+def test_the_table_is_searched_for_a_few_unknown_names_once_each() -> None:
+    class Counting(SmallTable):
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def nearest(self, name: str) -> list[str]:
+            self.asked.append(name)
+            return super().nearest(name)
+
+    entries = "".join(f"{{model: NVIDIA Card {number % 40}}}, " for number in range(400))
+    document = read_document(with_host(f"gpus: [{entries}]"), "cluster.yaml").value
+    assert document is not None
+    table = Counting()
+    found = read_cluster((document,), table).diagnostics
+    assert len(found) == 400
+    assert len(table.asked) == len(set(table.asked)) == 20
+    assert all("model: custom" in (diagnostic.help or "") for diagnostic in found)
+
+
 def test_a_host_has_no_more_than_1024_cards() -> None:
     entry = "{model: NVIDIA GeForce RTX 4090, count: 1000}"
     assert only_mistake(with_host(f"gpus: [{entry}, {entry}]")).code == "GS153"

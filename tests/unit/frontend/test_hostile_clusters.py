@@ -139,6 +139,20 @@ def test_many_mistakes_end_soon() -> None:
     judge(f"version: 1\nname: lab\nhosts: {{a: {{memory: 8GiB}}}}\nmodels:\n{lines}")
 
 
+def test_many_references_to_nothing_end_soon() -> None:
+    hosts = "".join(
+        f"  host-with-a-long-name-{number:05}: {{memory: 8GiB, labels: {{rack: r{number}}}}}\n"
+        for number in range(3_000)
+    )
+    models = "".join(
+        f"  m{number}: {{source: hf://a/b, gpus: [host-with-a-long-nam-{number}/0], host_selector: {{rack: q{number}}}}}\n"
+        for number in range(3_000)
+    )
+    began = time.process_time()
+    read_text(f"version: 1\nname: lab\nhosts:\n{hosts}models:\n{models}")
+    assert time.process_time() - began < 5
+
+
 def test_many_unknown_keys_with_a_missing_one_end_soon() -> None:
     keys = "".join(f"    memor{number}: 1\n" for number in range(20_000))
     judge(f"version: 1\nname: lab\nhosts:\n  a:\n{keys}")

@@ -6,9 +6,12 @@ import random
 import time
 
 import pytest
+import yaml
 from clusters import read_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gslc.frontend.source import read_document
 
 SEED_TEXT = """\
 version: 1
@@ -156,3 +159,20 @@ def test_many_references_to_nothing_end_soon() -> None:
 def test_many_unknown_keys_with_a_missing_one_end_soon() -> None:
     keys = "".join(f"    memor{number}: 1\n" for number in range(20_000))
     judge(f"version: 1\nname: lab\nhosts:\n  a:\n{keys}")
+
+
+def test_both_parsers_read_the_same_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(5)
+    texts = [mutated(SEED_TEXT, chance) for _ in range(200)]
+    fast = [read_document(text, "cluster.yaml") for text in texts]
+    monkeypatch.delattr(yaml, "CLoader")
+    agreed = 0
+    for text, quick in zip(texts, fast, strict=True):
+        slow = read_document(text, "cluster.yaml")
+        if quick.value is not None and slow.value is not None:
+            assert quick.value.root == slow.value.root
+            agreed += 1
+        elif quick.value is not None or slow.value is not None:
+            # PyYAML's own parser refuses some tabs and question marks that libyaml takes; never the other way round.
+            assert [diagnostic.code for diagnostic in slow.diagnostics] == ["GS100"]
+    assert agreed > 20

@@ -10,6 +10,7 @@ from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
 
+FEW_PORTS = 256  # a host with as many replicas on it is not expected; below, ports are counted while placing
 Example: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]  # memory, free bytes and users (at most 1) by card
 
 
@@ -267,6 +268,7 @@ class Problem:
     one_kind: tuple[bool, ...]
     kind_numbers: Mapping[GpuKind, int]
     reachable: tuple[bool, ...]  # has an address
+    ports: int | None = None  # how many a host has in port_range, where that is few enough to matter
     conditions: dict[object, int] = field(default_factory=dict)  # what is free on a host -> its number, for all states
     examples: list[Example] = field(default_factory=list)  # by number
 
@@ -278,8 +280,11 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
     maker = ZoneMaker(host_index)
     tasks: list[ModelTask] = []
     replicas: list[Replica] = []
+    first_port, last_port = cluster.port_range
+    few_ports = last_port - first_port + 1 < FEW_PORTS
     for index, entry in enumerate(sorted(candidates, key=lambda entry: entry.request.model.name)):
         task = task_of(index, entry, maker)
+        task.plain = task.plain and not few_ports
         first = len(replicas)
         replicas.extend(
             Replica(id=first + number, task=task, number=number) for number in range(entry.request.model.replicas)
@@ -313,6 +318,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
         one_kind=tuple(len(set(row)) <= 1 for row in kinds),
         kind_numbers=kind_numbers,
         reachable=tuple(host.address is not None for host in hosts),
+        ports=last_port - first_port + 1 if few_ports else None,
     )
 
 

@@ -94,7 +94,8 @@ def _reason(
     if by_rule:
         rules = "; ".join(refusal.detail for refusal in by_rule)
         elsewhere = f"; elsewhere there is no room: {shown}{rest}" if lacks else ""
-        return "GS405", f"no place for {who}: {rules}{elsewhere}", (*by_rule, *lacks)
+        code = "GS404" if by_rule[0].rule == "ports" else "GS405"
+        return code, f"no place for {who}: {rules}{elsewhere}", (*by_rule, *lacks)
     return "GS402", f"no place for {who}: {shown}{rest}", tuple(lacks)
 
 
@@ -129,6 +130,10 @@ def _rule_refusals(problem: Problem, state: State, fitter: Fitter, task: ModelTa
     names = names_of([problem.hosts[host].name for host in forbidden])
     if task.port is not None and any((host, task.port) in state.fixed_ports for host in forbidden):
         return [Excluded(what=names, rule="port", detail=f"port {task.port} is taken on {names}")]
+    ports = problem.ports
+    if ports is not None and any(state.ports_used[host] >= ports for host in forbidden):
+        first, last = problem.cluster.port_range
+        return [Excluded(what=names, rule="ports", detail=f"no port of {first}-{last} is left on {names}")]
     if task.apart:
         detail = f"anti_affinity keeps it off {names}, where a replica of it lies"
         return [Excluded(what=names, rule="anti_affinity", detail=detail)]

@@ -50,6 +50,7 @@ class State:
         self.on_host: list[dict[int, None]] = [{} for _ in problem.hosts]  # replica ids, in order of arrival
         self.of_model: dict[tuple[int, int], int] = {}  # (model, host) -> replicas there
         self.fixed_ports: dict[tuple[int, int], int] = {}  # (host, port) -> replica id, or LOCKED
+        self.ports_used = [0] * len(problem.hosts)  # of the range
         self.families: dict[int, list[int]] = {}  # model -> [replicas on Nomad, elsewhere]
         self.conditions = problem.conditions
         self.examples = problem.examples
@@ -75,6 +76,7 @@ class State:
                     self.untouched[host] -= 1
                 users[card] = ALONE if part.exclusive else users[card] + 1
             self.on_host[host][replica.id] = None
+            self.ports_used[host] += part.ports
             key = (task.index, host)
             self.of_model[key] = self.of_model.get(key, 0) + 1
             self._moved_on(host)
@@ -100,6 +102,7 @@ class State:
                 if users[card] == 0:
                     self.untouched[host] += 1
             del self.on_host[host][replica.id]
+            self.ports_used[host] -= part.ports
             self.of_model[task.index, host] -= 1
             self._moved_on(host)
         self.positions[replica.id] = None
@@ -203,6 +206,9 @@ class State:
     def admits(self, task: ModelTask, host: int) -> bool:
         """True when the rules that are not about memory let one more replica of the model onto the host."""
         if task.apart and self.of_model.get((task.index, host), 0):
+            return False
+        ports = self.problem.ports
+        if ports is not None and task.port is None and self.ports_used[host] >= ports:
             return False
         if task.port is not None and (host, task.port) in self.fixed_ports:
             return False

@@ -118,7 +118,8 @@ class Builder:
         self, x: Tensor, name: str, block: int | None = None, *, kind: str = "RMS_NORM", pin: bool = True
     ) -> Tensor:
         """A norm with its weight and bias, where the file has them."""
-        w, b = self.weight(name, block), self.weight(name, block, "bias")
+        # falcon-h1 names some norms without ".weight"
+        w, b = self.weight(name, block) or self.weight(name, block, ""), self.weight(name, block, "bias")
         x = ops.dup(kind, x) if x.contiguous() else ops.result(kind, x.ne, x)
         if w is not None or b is not None:
             self.pin(x, block if pin else None)

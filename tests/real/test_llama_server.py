@@ -186,7 +186,8 @@ def serve(argv: tuple[str, ...], cards: int, port: int, folder: Path) -> dict[st
             assert b" 200 " in client.recv(4096)
     found: dict[str, dict[str, float]] = {}
     for device, part, size in re.findall(r"(\S+) +(model|KV|RS|compute) buffer size = +([\d.]+) MiB", text):
-        name = device if device.startswith("RPC") else "host"
+        endpoint = re.search(r":(\d+)\]", device)
+        name = f"card {ports.index(int(endpoint[1]))}" if endpoint else "host"
         found.setdefault(name, {}).setdefault(part, 0.0)
         found[name][part] += float(size)
     return {
@@ -295,7 +296,7 @@ def test_the_plan_loads_and_prints_the_plan_s_buffers(case: str, tmp_path: Path)
         planned = footprint(ModelShape(gguf_facts), settings, profile, (Device(vendor=None),) * cards)
     finally:
         path.unlink()
-    devices = [printed[name] for name in printed if name != "host"]  # in the order in which they were given
+    devices = [printed[name] for name in sorted(printed) if name != "host"]
     assert len(devices) == cards
     for memory, real in zip(planned.devices, devices, strict=True):
         assert memory.weights / MIB == pytest.approx(real.weights, abs=ROUNDING)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, TypeAlias
 
 from gslc.ir.facts import SafetensorsFacts, TensorGroup
-from gslc.memory.vllm.matrix import VOCABULARY_PADDING
+from gslc.memory.vllm.matrices import UNSPLIT
+from gslc.memory.vllm.matrix import FLOAT32_BYTES, VOCABULARY_PADDING
 from gslc.memory.vllm.shape import Shape
 from gslc.memory.vllm.weights import RankWeights, rank_weights, stage_layers, value_bytes
 
@@ -28,6 +30,8 @@ SKIPPED = re.compile(
     r"(rotary_emb\.inv_freq|\.attn\.(masked_)?bias|attention\.(masked_)?bias|position_ids|rotary_pos_emb)$"
 )
 # Held in float32 whatever the model's dtype is.
+WIDENED = re.compile(r"(A_log|e_score_correction_bias)$")  # float32 on the card whatever the file holds
+GROUPED = re.compile(r"\.(mixer|mamba)\.(in_proj|conv1d)\.\w+$")  # Mamba 2: rows of the single group are on every rank
 KEPT_WIDE = re.compile(
     r"(A_log|e_score_correction_bias|weight_scale_inv|weight_scale|input_scale|activation_scale|_scale)$"
 )
@@ -39,7 +43,7 @@ HEAD = re.compile(r"(lm_head|embed_out|^output)\.")
 FUSED = re.compile(r"\.(qkv_proj|query_key_value|c_attn|Wqkv|W_pack|wqkv|qkv|in_proj_weight|in_proj_bias)\b")
 KEYS = re.compile(r"\.(k_proj|v_proj|key|value)\b")
 ROW = re.compile(
-    r"\.(o_proj|out_proj|c_proj|wo|w2|down_proj|fc2|fc_out|dense_4h_to_h|output_linear|x_proj|linear_attn\.out_proj)\.\w+$"
+    r"\.(o_proj|out_proj|c_proj|wo|Wo|w2|down_proj|fc2|fc_out|dense_4h_to_h|output_linear|x_proj|linear_attn\.out_proj)\.\w+$"
     r"|\.(self_attention|attention|self_attn|output|attn|attention\.output)\.(dense|proj)\.\w+$|\.mlp\.dense\.\w+$"
 )
 COLUMN = re.compile(
@@ -128,16 +132,17 @@ def table_bytes(
 def table_rule(group: TensorGroup, shape: Shape) -> Rule:
     """The rule that the name of a tensor falls under."""
     name = group.name
-    if SKIPPED.search(name) or (shape.tied and HEAD.search(name)):
+    if SKIPPED.search(name) or (shape.tied and HEAD.search(name)) or name == "proj_out.weight":
         return Rule(split="skip", stage="all")
     if VISION.match(name):
         return Rule(split=_vision_split(name), stage="all")
-    if VOCABULARY.search(name):
+    if VOCABULARY.search(name) and not shape.cross_attention:
         return Rule(split="vocabulary", stage="last" if HEAD.search(name) else "first")
     stage: TableStage = "block" if group.blocks else ("first" if FIRST.search(name) else "last")
     if shape.encoder_layers and group.blocks:
         stage = "all"
-    return Rule(split=_block_split(name, group), stage=stage)
+    split: TableSplit = "whole" if shape.model_type in UNSPLIT else _block_split(name, group)
+    return Rule(split=split, stage=stage)
 
 
 def _block_split(name: str, group: TensorGroup) -> TableSplit:
@@ -172,15 +177,19 @@ def _copies(group: TensorGroup, rule: Rule, held: frozenset[int], *, first: bool
     return int(first if rule.stage == "first" else last)
 
 
-def _share(group: TensorGroup, rule: Rule, shape: Shape, ranks: int, width: int, *, expert_parallel: bool) -> int:
-    """Bytes of one copy of a tensor on one rank."""
-    values = 1
-    for size in group.shape:
-        values *= size
+def tensor_bytes(group: TensorGroup, shape: Shape, width: int) -> int:
+    """Bytes of one tensor of the group as it lies on a card: floats in the model's dtype, packed values as they are."""
     bits = TYPE_BITS.get(group.type, 16)
     if group.type in FLOATS and not KEPT_WIDE.search(group.name):
         bits = width * 8
-    size_bytes = -(-values * bits // 8)
+    if WIDENED.search(group.name) or (shape.model_type == "glm4_moe" and group.name.endswith("mlp.gate.weight")):
+        bits = FLOAT32_BYTES * 8
+    return -(-prod(group.shape) * bits // 8)
+
+
+def _share(group: TensorGroup, rule: Rule, shape: Shape, ranks: int, width: int, *, expert_parallel: bool) -> int:
+    """Bytes of one copy of a tensor on one rank."""
+    values, size_bytes = prod(group.shape), tensor_bytes(group, shape, width)
     if rule.split == "vocabulary":
         rows = -(-shape.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
         return -(-size_bytes * rows // max(1, group.shape[0] * ranks)) if group.shape else size_bytes
@@ -191,6 +200,8 @@ def _share(group: TensorGroup, rule: Rule, shape: Shape, ranks: int, width: int,
         if group.name.endswith("bias") and "down" in group.name:
             return count * size_bytes
         return count * -(-size_bytes // ranks)
+    if rule.split == "column" and GROUPED.search(group.name):
+        return _grouped_share(size_bytes, group.shape[0], shape, ranks)
     if rule.split in {"column", "row"}:
         return -(-size_bytes // ranks) if values > 1 else size_bytes
     if rule.split == "keys":
@@ -203,6 +214,14 @@ def _share(group: TensorGroup, rule: Rule, shape: Shape, ranks: int, width: int,
         queries = size_bytes * shape.heads // parts
         return -(-queries // ranks) + _keys_share(size_bytes - queries, shape, ranks)
     return size_bytes
+
+
+def _grouped_share(size_bytes: int, rows: int, shape: Shape, ranks: int) -> int:
+    """A rank's share of a Mamba 2 projection: its single group is not split."""
+    mixer = shape.state_space
+    single = 2 * mixer.state if mixer is not None and mixer.version == 2 and mixer.groups == 1 else 0
+    held = size_bytes * min(single, rows) // rows
+    return -(-(size_bytes - held) // ranks) + held
 
 
 def _keys_share(size_bytes: int, shape: Shape, ranks: int) -> int:

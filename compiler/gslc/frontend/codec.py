@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gslc.frontend import names, sizes
-from gslc.frontend.fields import EnoughProblems, Fields, Problems, Scan, read_fields
+from gslc.frontend.fields import MAX_PROBLEMS, EnoughProblems, Fields, Problems, Scan, read_fields
 from gslc.frontend.hosts import GpuTable, HostDefaults, read_engines, read_host
 from gslc.frontend.models import MODEL_KEYS, check_model, read_defaults, read_model
 from gslc.frontend.places import DocumentPlaces
@@ -52,6 +52,8 @@ def read_cluster(
         cluster = read_parts(scans, words, gpu_table)
     except EnoughProblems:
         cluster = None
+        message = f"there are more than {MAX_PROBLEMS} mistakes; the rest was not looked for"
+        scans[0].note(0, "GS177", message, "mend these first")
     found = tuple(sorted(problems.found, key=sort_key))
     return Outcome(value=None if has_errors(found) else cluster, diagnostics=found)
 

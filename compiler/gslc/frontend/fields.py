@@ -16,7 +16,7 @@ D = TypeVar("D")
 NO_VALUE = frozenset({"", "~", "null", "Null", "NULL"})
 SHAPES = {Map: "a map", Sequence: "a list"}
 MAX_UNKNOWN = 20  # unknown keys of one map that are compared with a missing one
-MAX_PROBLEMS = 1_000  # a reader is done after the first page; 100,000 lines would only fill the log
+MAX_PROBLEMS = 200  # a reader is done after the first page; 100,000 lines would only fill the log
 
 NodeReader: TypeAlias = "Callable[[Scan, Node, Mark, str], T]"
 
@@ -63,6 +63,12 @@ class Scan:
         self.problems.add(
             Diagnostic(code=code, message=message, place=place, help=action, related=related, severity=severity)
         )
+
+    def note(self, mark: Mark, code: str, message: str, action: str) -> None:
+        """Add a remark, which no limit holds back."""
+        place = self.document.place(mark)
+        remark = Diagnostic(code=code, message=message, place=place, severity="note", help=action)
+        self.problems.found.append(remark)
 
     def scalar(self, node: Node, mark: Mark, label: str, reader: ScalarReader[T], default: D) -> T | D:
         """What a scalar says, or the default after its mistake was noted. `label` names the value in messages."""

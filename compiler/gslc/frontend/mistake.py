@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gslc.frontend.tokens import redacted
 
 MAX_SHOWN = 60
-MAX_COMPARED = 100  # words of 60 characters: 5 ms
+MAX_COMPARED = 50  # long words: 5 ms
 MAX_COMPARED_CHARACTERS = 64
 
 

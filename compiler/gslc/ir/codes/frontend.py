@@ -250,6 +250,11 @@ CODES: CodeTable = {
     "GS176": CodeEntry(
         title="no hosts", meaning="The cluster has no host to place anything on.", remedy="Add one under hosts."
     ),
+    "GS177": CodeEntry(
+        title="more mistakes than are shown",
+        meaning="After the first 200 mistakes a file is not read further.",
+        remedy="Mend these first.",
+    ),
     "GS178": CodeEntry(
         title="ports that the kernel uses too",
         meaning="The port range reaches into the ports that Linux gives to outgoing connections; "

@@ -52,7 +52,34 @@ def footprint(
     host_arch: str = "amd64",
     free: tuple[int, ...] = (),
 ) -> Footprint:
-    """Weights, cache, compute and overhead of every device and of the host, in bytes."""
+    """Weights, cache, compute and overhead of every device and of the host, in bytes.
+
+    The answer depends on the header alone, so models of a fleet that share a file share it.
+    """
+    header = shape.facts.header_sha256
+    if not header:
+        return _footprint(shape, settings, profile, devices, host_arch, free)
+    key = (header, settings, profile, devices, host_arch, free)
+    found = _remembered.get(key)
+    if found is None:
+        if len(_remembered) >= REMEMBERED_MOST:
+            _remembered.clear()
+        found = _remembered[key] = _footprint(shape, settings, profile, devices, host_arch, free)
+    return found
+
+
+REMEMBERED_MOST = 4096
+_remembered: dict[tuple[object, ...], Footprint] = {}
+
+
+def _footprint(
+    shape: ModelShape,
+    settings: LlamaSettings,
+    profile: EngineProfile,
+    devices: tuple[Device, ...],
+    host_arch: str,
+    free: tuple[int, ...],
+) -> Footprint:
     run = runtime_of(shape, settings, profile)
     layers = assign_layers(shape.blocks, len(devices), settings, profile, free)
     local = [device for device in devices if not device.remote]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import LlamaSettings
@@ -38,6 +38,7 @@ class Planner:
     profile: EngineProfile
     host_arch: str = "amd64"
     first_device_bytes: int = 0  # a projector's memory, which goes to the first device
+    laid: dict[tuple[object, ...], Plan] = field(default_factory=dict, compare=False, repr=False)  # remembered layouts
 
     @property
     def layers(self) -> int:
@@ -46,6 +47,12 @@ class Planner:
 
     def lay(self, devices: tuple[Device, ...], split: tuple[int, ...], layers: int, moe: int = 0) -> Plan:
         """The memory of exactly this layout."""
+        key = (devices, split, layers, moe)
+        if key not in self.laid:
+            self.laid[key] = self._lay(devices, split, layers, moe)
+        return self.laid[key]
+
+    def _lay(self, devices: tuple[Device, ...], split: tuple[int, ...], layers: int, moe: int) -> Plan:
         settings = replace(
             self.settings,
             gpu_layers=layers if devices else 0,

@@ -3,8 +3,8 @@
 #
 # Installs what the real-thing tests of the targets use, on Debian 12 as root, from Debian's archive alone.
 # Everything that is not a package of the running Debian lies below ${GSLC_TEST_CACHE:-$HOME/.cache/gslc-tests}/targets:
-#   compose-2.26, compose-2.4x   compose v2 of Debian 13 and sid, unpacked (its package needs nothing but libc)
-#   systemd-trixie, systemd-sid  minimal trees with systemd 257 and the newest systemd, for verify, security and booting
+#   compose-trixie, compose-sid  compose v2 of Debian 13 and sid, unpacked (its package needs nothing but libc)
+#   systemd-trixie, systemd-sid  minimal trees with systemd 257 and the newest systemd, to boot; sid's holds llama.cpp too
 #   hcl/gslc-hcl                 a reader of HCL2 built from Debian's package of HashiCorp's library
 # Parts: packages compose hcl trees (default: all). A part that is there already costs nothing.
 set -euo pipefail
@@ -72,16 +72,18 @@ hcl() {
 }
 
 trees() {
-  local suite folder
+  local suite folder packages
   for suite in trixie sid; do
     folder=$cache/systemd-$suite
-    [ -e "$folder/complete-2" ] && continue
+    packages=systemd,systemd-sysv,dbus,curl,iproute2,python3,ca-certificates
+    # sid has llama.cpp: the newest systemd is booted together with a real engine
+    [ $suite = trixie ] || packages+=,llama.cpp-tools,llama.cpp-tools-extra
+    [ "$(cat "$folder/complete" 2> /dev/null)" = "$packages" ] && continue
     rm -rf "$folder"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,iproute2,python3,ca-certificates \
-      --keyring="$keyring" "$suite" "$folder" "$mirror" > "$cache/debootstrap-$suite.log" 2>&1 ||
-      { tail -n 20 "$cache/debootstrap-$suite.log" >&2; exit 1; }
+    debootstrap --variant=minbase --include="$packages" --keyring="$keyring" "$suite" "$folder" "$mirror" \
+      > "$cache/debootstrap-$suite.log" 2>&1 || { tail -n 20 "$cache/debootstrap-$suite.log" >&2; exit 1; }
     rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/usr/share/{doc,man,locale} "$folder"/var/lib/apt/lists/*
-    touch "$folder/complete-2"
+    echo "$packages" > "$folder/complete"
   done
 }
 

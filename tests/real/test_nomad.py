@@ -102,7 +102,7 @@ def test_the_helper_program_and_its_list_read_back_byte_for_byte() -> None:
     program, listing, token = (one["attributes"] for one in blocks(task, "template"))
     assert program["data"] == templates("templates/host/gslc_host.py")
     assert json.loads(listing["data"])["files"][0]["path"] == FILE.path
-    # a template's delimiter must not stand in what it brings
+    # the delimiter of a template must not stand in what it brings
     assert listing["left_delimiter"] not in listing["data"]
     assert token["destination"] == "${NOMAD_SECRETS_DIR}/hub_token"
     compile(program["data"], "gslc_host.py", "exec")

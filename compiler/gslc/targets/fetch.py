@@ -74,20 +74,23 @@ def fetches_of(launches: Iterable[tuple[str, Launch]]) -> dict[str, Fetch]:
 
 
 def fetch_json(fetch: Fetch) -> str:
-    """The list as the host program reads it."""
-    document = {
-        "version": 1,
-        "model": fetch.model,
-        "model_dir": fetch.model_dir,
-        "files": [
-            {
-                "path": file.path,
-                "size": file.size_bytes,
-                "sha256": file.sha256,
-                "url": file.url,
-                "token": file.token,
-            }
-            for file in fetch.files
-        ],
+    """The list as the host program reads it: JSON, one line a file, so that a diff shows the files that change."""
+    files = ",\n".join(f"    {_json(_entry(file))}" for file in fetch.files)
+    return (
+        f'{{\n  "version": 1,\n  "model": {_json(fetch.model)},\n  "model_dir": {_json(fetch.model_dir)},\n'
+        f'  "files": [\n{files}\n  ]\n}}\n'
+    )
+
+
+def _entry(file: ModelFile) -> dict[str, str | int | None]:
+    return {
+        "path": file.path,
+        "size": file.size_bytes,
+        "sha256": file.sha256,
+        "url": file.url,
+        "token": file.token,
     }
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -43,7 +43,7 @@ class HelperView:
     program: Quoted
     arguments: tuple[Quoted, ...]
     mounts: tuple[tuple[Quoted, bool], ...]  # folder of the host, and whether it is only read
-    list_file: Quoted | None
+    list_name: Quoted | None  # of the local that holds the list of files
     token: Quoted | None  # the template that brings the hub's token
     delimiters: tuple[Quoted, Quoted]
 
@@ -104,6 +104,7 @@ class JobView:
     name: Quoted
     meta: Pairs
     program: Quoted | None  # the helper program, as a heredoc's text
+    lists: tuple[tuple[Quoted, Quoted], ...]  # name and heredoc text of each list of files
     groups: tuple[GroupView, ...]
 
 
@@ -166,8 +167,9 @@ def _job_view(
 ) -> JobView:
     first = instances[0]
     job = job_name(cluster, first.model)
+    lists = _lists(instances)
     groups = tuple(
-        _group_view(cluster, job, hosts[shard.host], instance, shard, index, ways)
+        _group_view(cluster, job, hosts[shard.host], instance, shard, index, ways, lists)
         for instance in instances
         for shard in instance.shards
     )
@@ -183,8 +185,19 @@ def _job_view(
             }
         ),
         program=program if helped else None,
+        lists=tuple((Quoted(name), q.heredoc(text, _LIST_MARKER)) for text, name in lists.items()),
         groups=groups,
     )
+
+
+def _lists(instances: list[Instance]) -> dict[str, Quoted]:
+    """The lists of files of a job by their text, each named once however many groups fetch them."""
+    lists: dict[str, Quoted] = {}
+    for instance in instances:
+        for shard in instance.shards:
+            for fetch in fetches_of([(instance.model, shard.launch)]).values():
+                lists.setdefault(fetch_json(fetch), Quoted(f"files_{len(lists)}"))
+    return lists
 
 
 def _group_view(
@@ -195,13 +208,14 @@ def _group_view(
     shard: Shard,
     index: Mapping[str, Instance],
     ways: Mapping[str, GpuWay],
+    lists: Mapping[str, Quoted],
 ) -> GroupView:
     launch = shard.launch
     fetch = fetches_of([(instance.model, launch)]).get(instance.model)
     ports = tuple(port for port in (launch.port, *launch.extra_ports) if port)
     waits, wait_seconds = _waits(instance, shard, index)
     helpers = (
-        *((_fetch_helper(job, host, launch, fetch),) if fetch else ()),
+        *((_fetch_helper(job, host, launch, fetch, lists),) if fetch else ()),
         *((_wait_helper(host, launch, waits, wait_seconds),) if waits else ()),
     )
     fetch_bytes = sum(file.size_bytes for file in fetch.files) if fetch else 0
@@ -246,7 +260,7 @@ def _waits(instance: Instance, shard: Shard, index: Mapping[str, Instance]) -> t
     return tuple(targets), seconds
 
 
-def _fetch_helper(job: str, host: Host, launch: Launch, fetch: Fetch) -> HelperView:
+def _fetch_helper(job: str, host: Host, launch: Launch, fetch: Fetch, lists: Mapping[str, Quoted]) -> HelperView:
     secret = next((file.token.lower() for file in fetch.files if file.token and file.url), None)
     text = fetch_json(fetch)
     arguments = [q.string("fetch"), q.client_path("NOMAD_TASK_DIR", "fetch.json")]
@@ -259,7 +273,7 @@ def _fetch_helper(job: str, host: Host, launch: Launch, fetch: Fetch) -> HelperV
         launch,
         arguments=tuple(arguments),
         mounts=((q.string(fetch.model_dir), False), *((q.string(folder), True) for folder in read)),
-        list_file=q.heredoc(text, _LIST_MARKER),
+        list_name=lists[text],
         token=q.string(_variable(job, secret)) if secret else None,
         guarded=text,
     )
@@ -277,7 +291,7 @@ def _helper(
     *,
     arguments: tuple[Quoted, ...],
     mounts: tuple[tuple[Quoted, bool], ...] = (),
-    list_file: Quoted | None = None,
+    list_name: Quoted | None = None,
     token: Quoted | None = None,
     guarded: str = "",
 ) -> HelperView:
@@ -295,7 +309,7 @@ def _helper(
         program=q.client_path("NOMAD_TASK_DIR", "gslc_host.py"),
         arguments=arguments,
         mounts=mounts,
-        list_file=list_file,
+        list_name=list_name,
         token=token,
         delimiters=(q.string(left), q.string("@>")),
     )

@@ -5,23 +5,28 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.plans import make_cluster, make_instance, make_plan, templates
+from tests.support.target_trees import REAL, install_systemd, put
 from tests.support.vllm_models import H200, RTX_4090, T4, frozen, host_of, launches_of, request_of
 
 from gslc.backends.vllm import Vllm
 from gslc.engines.vllm_versions import DEFAULT_VERSION, NEWEST_VERSION
 from gslc.ir.facts import FileFact, ModelFacts, SafetensorsFacts
-from gslc.ir.inputs import Host
+from gslc.ir.inputs import Host, SecretRef, Source
 from gslc.ir.placement import Request
+from gslc.targets.systemd import SystemdTarget
 
 pytestmark = pytest.mark.real
 HERE = Path(__file__).parent
@@ -150,16 +155,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_tiny_model_serves_with_the_emitted_command(tiny_model: Path, tmp_path: Path) -> None:
-    config = json.loads((tiny_model / "config.json").read_text())
-    files = SafetensorsFacts(config=frozen(config), tensors=(), parameter_bytes=0, header_sha256=None)  # type: ignore[arg-type]
-    facts = ModelFacts(
-        source="hf://test/tiny",
-        revision="b" * 40,
-        kind="chat",
-        kind_reason="config.json",
-        safetensors=files,
-        files=tuple(FileFact(path=item.name, size_bytes=item.stat().st_size) for item in sorted(tiny_model.iterdir())),
-    )
+    facts = tiny_facts(tiny_model)
     host = host_of("atlas", RTX_4090)
     request = request_of("test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",))
     (launch,) = launches_of(request, host)
@@ -201,6 +197,80 @@ def test_a_tiny_model_serves_with_the_emitted_command(tiny_model: Path, tmp_path
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+UNDER_SYSTEMD = """
+ip link set lo up
+mkdir -p /opt/vllm && mount --bind {venv} /opt/vllm
+unit=gslc-lab-chat-0.service
+systemctl start --no-block $unit
+for _ in $(seq {seconds}); do
+  curl --silent --fail --output /dev/null http://127.0.0.1:20000/health && break
+  systemctl is-failed --quiet $unit && break
+  sleep 1
+done
+ask() {{ curl --silent --max-time 60 -H "Authorization: Bearer geheim" -H "Content-Type: application/json" "$@"; }}
+echo "open: $(curl --silent --output /dev/null --write-out '%{{http_code}}' http://127.0.0.1:20000/v1/models)"
+echo "models: $(ask http://127.0.0.1:20000/v1/models)"
+echo "chat: $(ask -d '{chat}' http://127.0.0.1:20000/v1/chat/completions)"
+echo "user: $(ps -o user= -p $(systemctl show --property MainPID --value $unit))"
+systemctl stop $unit
+echo "status: $(systemctl show --property ExecMainStatus --value $unit)"
+echo "result: $(systemctl show --property Result --value $unit)"
+"""
+
+
+def test_the_generated_unit_serves_under_systemd(tiny_model: Path, tmp_path: Path) -> None:
+    subprocess.run([REAL / "install_targets.sh", "packages"], check=True)
+    facts = replace(tiny_facts(tiny_model), source="file:///srv/tiny", revision=None)
+    host = replace(host_of("atlas", RTX_4090), address="127.0.0.1", listen="127.0.0.1")
+    environment = (
+        ("OMP_NUM_THREADS", "2"),
+        ("VLLM_CPU_KVCACHE_SPACE", "1"),
+        ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
+    )
+    request = request_of(
+        "test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",), env=environment,
+        api_key=SecretRef(name="key"), source=Source(kind="file", text="file:///srv/tiny", path="/srv/tiny"),
+    )  # fmt: skip
+    (launch,) = launches_of(request, host)
+    target = SystemdTarget(templates=templates)
+    files = target.render(make_plan(make_instance(launch)), make_cluster(host)).value or ()
+    tree = tmp_path / "tree"
+    install_systemd(files, "lab", tree)
+    put(tree, "/usr/local/bin/vllm", '#!/bin/sh\nexec /opt/vllm/bin/python /opt/vllm/bin/vllm "$@"\n', 0o755)
+    put(tree, "/etc/gslc/secrets/key.env", "VLLM_API_KEY=geheim\n", 0o600)
+    shutil.copytree(tiny_model, tree / "srv" / "tiny")
+    chat = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "ignore_eos": True}
+    script = tmp_path / "script"
+    script.write_text(
+        UNDER_SYSTEMD.format(venv=engine(DEFAULT_VERSION), seconds=READY_SECONDS, chat=json.dumps(chat)),
+        encoding="utf-8",
+    )
+    journal = tmp_path / "journal"
+    done = subprocess.run(
+        [REAL / "boot_systemd.sh", tree, script],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "JOURNAL": str(journal), "SECONDS_ALLOWED": str(2 * READY_SECONDS)},
+    )  # fmt: skip
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    end = journal.read_text(errors="replace")[-4000:] if journal.exists() else done.stderr
+    assert told.get("models", ""), end
+    assert told["open"] == "401"
+    assert json.loads(told["models"])["data"][0]["id"] == "chat"
+    assert json.loads(told["chat"])["usage"]["completion_tokens"] == 8
+    assert told["user"] != "root"
+    assert (told["status"], told["result"]) == ("0", "success"), end
+
+
+def tiny_facts(folder: Path) -> ModelFacts:
+    """The facts of the tiny model, as the lock would hold them."""
+    config = json.loads((folder / "config.json").read_text())
+    files = SafetensorsFacts(config=frozen(config), tensors=(), parameter_bytes=0, header_sha256=None)  # type: ignore[arg-type]
+    return ModelFacts(
+        source="hf://test/tiny", revision="b" * 40, kind="chat", kind_reason="config.json", safetensors=files,
+        files=tuple(FileFact(path=item.name, size_bytes=item.stat().st_size) for item in sorted(folder.iterdir())),
+    )  # fmt: skip
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

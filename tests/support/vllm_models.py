@@ -118,8 +118,8 @@ def request_of(
     **keys: object,
 ) -> Request:
     """A request for a truth model under the name `chat`, with these model keys."""
-    source = Source(kind="hf", text=f"hf://{name}", repository=name)
-    model = Model(name="chat", source=source, **keys)  # type: ignore[arg-type]  # keys of the test's own
+    keys.setdefault("source", Source(kind="hf", text=f"hf://{name}", repository=name))
+    model = Model(name="chat", **keys)  # type: ignore[arg-type]  # keys of the test's own
     engines = {"vllm": EnginePin(version=version)} if version is not None else {}
     cluster = Cluster(
         name="lab",

@@ -38,7 +38,7 @@ class Planner:
     profile: EngineProfile
     host_arch: str = "amd64"
     first_device_bytes: int = 0  # a projector's memory, which goes to the first device
-    laid: dict[tuple[object, ...], Plan] = field(default_factory=dict, compare=False, repr=False)  # remembered layouts
+    laid: dict[tuple[object, ...], Plan] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     @property
     def layers(self) -> int:

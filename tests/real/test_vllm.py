@@ -241,6 +241,7 @@ def test_the_generated_unit_serves_under_systemd(tiny_model: Path, tmp_path: Pat
     put(tree, "/usr/local/bin/vllm", '#!/bin/sh\nexec /opt/vllm/bin/python /opt/vllm/bin/vllm "$@"\n', 0o755)
     put(tree, "/etc/gslc/secrets/key.env", "VLLM_API_KEY=geheim\n", 0o600)
     shutil.copytree(tiny_model, tree / "srv" / "tiny")
+    (tree / "srv" / "tiny").chmod(0o755)
     chat = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "ignore_eos": True}
     script = tmp_path / "script"
     script.write_text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gslc.engines.paths import model_files, model_folder
 from gslc.engines.pins import resolve_pin
@@ -11,13 +11,13 @@ from gslc.engines.vllm_command import Command, argv
 from gslc.engines.vllm_versions import DEFAULT_VERSION, version_tuple
 from gslc.ir.diagnostic import Diagnostic, Excluded
 from gslc.ir.inputs import EnginePin, GpuKind, Host, Model, SecretRef, Vendor
-from gslc.ir.placement import Assignment, HostClass, Options, Request
-from gslc.ir.plan import Launch, Role
+from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
+from gslc.ir.plan import Launch, Layout, Role
 from gslc.memory.stated import stated_options
 from gslc.memory.vllm.budget import outside_bytes
 from gslc.memory.vllm.fit import THOUSAND, batch_of
 from gslc.memory.vllm.legality import effective_dtype
-from gslc.memory.vllm.options import vllm_options
+from gslc.memory.vllm.options import Asker, vllm_options
 from gslc.memory.vllm.review import keys_of, review_model
 from gslc.memory.vllm.view import View, view_of
 
@@ -79,19 +79,18 @@ class Vllm:
     def options(self, request: Request, host_class: HostClass) -> Options:
         """One GPU, else the smallest legal tensor-parallel size, else (if `distributed`) stages on several hosts."""
         model = request.model
-        if model.requirements:
-            return stated_options(model, host_class)
         view = self._view(request, self.engine_version(request, host_class))
+        if model.requirements:
+            return _with_layout(stated_options(model, host_class), view)
         if view is None:
             return Options()
-        return vllm_options(
-            view,
-            host_class,
-            model.name,
-            hosts=len(request.cluster.hosts),
-            distributed=model.distributed,
+        asker = Asker(
+            name=model.name,
+            place=request.cluster.places.at("models", model.name, "parallel"),
             exclusive=model.exclusive_gpus or model.gpu_memory_utilization != "auto",
         )
+        hosts = len(request.cluster.hosts)
+        return vllm_options(view, host_class, asker, hosts=hosts, distributed=model.distributed)
 
     def engine_version(self, request: Request, host_class: HostClass) -> str:
         """The pinned release, or the one that the tag of the model's own image names."""
@@ -116,6 +115,23 @@ class Vllm:
             version,
             long_context_allowed=long_context(request.model),
         )
+
+
+def _with_layout(stated: Options, view: View | None) -> Options:
+    """Stated alternatives as layouts: tensor parallel over a part's cards, pipeline stages over the parts."""
+    if view is None:
+        return stated
+    return replace(stated, fixed=tuple(replace(choice, layout=_stated_layout(choice, view)) for choice in stated.fixed))
+
+
+def _stated_layout(choice: Choice, view: View) -> Layout:
+    return replace(
+        choice.layout,
+        tensor_parallel=view.tensor_parallel or max(1, len(choice.parts[0].gpus)),
+        pipeline_parallel=view.pipeline_parallel or len(choice.parts),
+        layers=view.shape.layers,
+        context=view.context or view.context_ceiling,
+    )
 
 
 def long_context(model: Model) -> bool:
@@ -210,7 +226,6 @@ def _argv(
     kind = next(gpu.kind for gpu in leader.gpus if gpu.index == seat.gpus[0])
     wish = view.wish(layout.context)
     batch = batch_of(view.shape, kind, wish)
-    stated = layout.requirement is not None
     dtype = view.settings.dtype
     if dtype is None:
         effective = effective_dtype(view.shape, kind, "auto")
@@ -222,8 +237,8 @@ def _argv(
             served_name=model.served_name or model.name,
             host=host.listen,
             port=0 if node else seat.ports[0],
-            tensor_parallel=(view.tensor_parallel or len(seat.gpus)) if stated else layout.tensor_parallel,
-            pipeline_parallel=(view.pipeline_parallel or len(assignment.seats)) if stated else layout.pipeline_parallel,
+            tensor_parallel=layout.tensor_parallel,
+            pipeline_parallel=layout.pipeline_parallel,
             max_model_len=layout.context or wish.context,
             max_num_seqs=layout.parallel or batch.sequences,
             max_num_batched_tokens=batch.tokens,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gslc.ir.diagnostic import Decision, Excluded
+from gslc.ir.diagnostic import Decision, Diagnostic, Excluded
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Arch, BackendName, Cluster, EnginePin, GpuKind, Model, Os, TargetName
 from gslc.ir.lock import Seat
@@ -71,6 +71,7 @@ class Choice:
     exclusive: bool = False
     basis: Basis = "derived"
     decisions: tuple[Decision, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()  # remarks to make when it is taken: too few requests at once, …
     across_classes: bool = False  # the parts may lie on hosts of different classes that all offer an equal choice
     needs_no_switch: bool = False  # runs on the CPU, and yet is allowed without `cpu_offload` (a speech model)
 

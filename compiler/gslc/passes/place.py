@@ -50,10 +50,11 @@ def place_models(
         stats=stats_of(problem, state, kept, assignments, fitter.steps),
     )
     decisions = tuple(decision for assignment in assignments for decision in assignment.decisions)
+    remarks = dict.fromkeys(remark for assignment in assignments for remark in assignment.choice.diagnostics)
     return Outcome(
         value=placement,
         decisions=(*decisions, *refusals.decisions),
-        diagnostics=(*refusals.diagnostics, *notes),
+        diagnostics=(*refusals.diagnostics, *notes, *remarks),
     )
 
 

@@ -88,15 +88,23 @@ def _heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
 
 
 def _vocabulary(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:
-    padded = -(-shape.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
-    if padded % ranks:
-        yield (
-            "vocabulary",
-            (
-                f"a vocabulary of {shape.vocabulary} tokens, padded to {padded}: tensor parallel {ranks} needs "
-                f"{padded} % {ranks} == 0, it is {padded % ranks}"
-            ),
-        )
+    """Embeddings are padded to a multiple of 64 rows and split by rows; BERT's positions and token types too."""
+    rows = [("vocabulary of", "tokens", shape.vocabulary)]
+    rows += [
+        (f"table of {item.name} with", "rows", item.outputs)
+        for item in matrices(shape)
+        if item.split == "vocabulary" and item.outputs != shape.vocabulary
+    ]
+    for kind, unit, count in rows:
+        padded = -(-count // VOCABULARY_PADDING) * VOCABULARY_PADDING
+        if padded % ranks:
+            yield (
+                "vocabulary",
+                (
+                    f"a {kind} {count} {unit}, padded to {padded}: tensor parallel {ranks} needs "
+                    f"{padded} % {ranks} == 0, it is {padded % ranks}"
+                ),
+            )
 
 
 def _kv_heads(shape: Shape, ranks: int) -> Iterator[tuple[str, str]]:

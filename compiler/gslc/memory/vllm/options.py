@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from gslc.engines.vllm_command import utilization_words
 from gslc.engines.vllm_versions import version_tuple
-from gslc.ir.diagnostic import Decision, Excluded
+from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Place
 from gslc.ir.inputs import GpuKind
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
@@ -26,9 +27,16 @@ SPANNING_RANK = 1000  # layouts over several hosts come after all that lie on on
 MOST_RANKS = 64
 
 
-def vllm_options(
-    view: View, host_class: HostClass, subject: str, *, hosts: int, distributed: bool, exclusive: bool
-) -> Options:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """The model that asks: its name, where remarks on `parallel` stand, and whether it wants its cards alone."""
+
+    name: str
+    place: Place
+    exclusive: bool
+
+
+def vllm_options(view: View, host_class: HostClass, asker: Asker, *, hosts: int, distributed: bool) -> Options:
     """One GPU, else the smallest legal tensor-parallel size on cards of one kind; over hosts only if `distributed`."""
     fixed: list[Choice] = []
     refused: list[Excluded] = []
@@ -39,10 +47,10 @@ def vllm_options(
             continue
         capacity = min(host_class.gpu_capacity[index] for index in indices)
         mixed = len(set(host_class.gpu_kinds)) > 1
-        found, against = _on_one_host(view, kind, len(indices), capacity, subject, exclusive=exclusive)
+        found, against = _on_one_host(view, kind, len(indices), capacity, asker)
         refused.extend(against)
         if not found and distributed:
-            found, against = _over_hosts(view, kind, len(indices), capacity, hosts, subject, exclusive=exclusive)
+            found, against = _over_hosts(view, kind, len(indices), capacity, hosts, asker)
             refused.extend(against)
         fixed.extend(_of_kind(choice, kind) if mixed else choice for choice in found)
     return Options(fixed=tuple(fixed), refused=tuple(dict.fromkeys(refused)))
@@ -58,15 +66,7 @@ def _of_kind(choice: Choice, kind: GpuKind) -> Choice:
         PartNeed(gpus=part.gpus, host=part.host, same_kind=part.same_kind, kind=kind, ports=part.ports)
         for part in choice.parts
     )
-    return Choice(
-        rank=choice.rank,
-        label=choice.label,
-        parts=parts,
-        layout=choice.layout,
-        exclusive=choice.exclusive,
-        basis=choice.basis,
-        decisions=choice.decisions,
-    )
+    return replace(choice, parts=parts)
 
 
 def _sizes(view: View, most: int) -> Iterator[tuple[int, int]]:
@@ -80,7 +80,7 @@ def _sizes(view: View, most: int) -> Iterator[tuple[int, int]]:
 
 
 def _on_one_host(
-    view: View, kind: GpuKind, cards: int, capacity: int, subject: str, *, exclusive: bool
+    view: View, kind: GpuKind, cards: int, capacity: int, asker: Asker
 ) -> tuple[list[Choice], list[Excluded]]:
     refused: list[Excluded] = []
     for tensor, stages in _sizes(view, cards):
@@ -100,14 +100,14 @@ def _on_one_host(
             continue
         counted = _counted(view, kind, tensor, stages, capacity)
         if counted.starts:
-            choice = _choice(view, counted, 1, kind, subject, tuple(refused), exclusive=exclusive, rank=tensor * stages)
+            choice = _choice(view, counted, 1, kind, asker, tuple(refused), rank=tensor * stages)
             return [choice], refused
         refused.append(_too_small(words, counted, kind))
     return [], refused
 
 
 def _over_hosts(
-    view: View, kind: GpuKind, cards: int, capacity: int, hosts: int, subject: str, *, exclusive: bool
+    view: View, kind: GpuKind, cards: int, capacity: int, hosts: int, asker: Asker
 ) -> tuple[list[Choice], list[Excluded]]:
     """Pipeline stages across hosts, tensor parallel inside each: equal card counts, as native multi-node asks."""
     refused: list[Excluded] = []
@@ -123,9 +123,7 @@ def _over_hosts(
             counted = _counted(view, kind, tensor, nodes, capacity)
             if counted.starts:
                 rank = SPANNING_RANK + nodes * MOST_RANKS + tensor
-                return [
-                    _choice(view, counted, nodes, kind, subject, tuple(refused), exclusive=exclusive, rank=rank)
-                ], refused
+                return [_choice(view, counted, nodes, kind, asker, tuple(refused), rank=rank)], refused
             refused.append(_too_small(words, counted, kind))
     return [], refused
 
@@ -151,10 +149,9 @@ def _choice(
     counted: Fit,
     nodes: int,
     kind: GpuKind,
-    subject: str,
+    asker: Asker,
     refused: tuple[Excluded, ...],
     *,
-    exclusive: bool,
     rank: int,
 ) -> Choice:
     per_node = len(counted.ranks) // nodes
@@ -170,7 +167,7 @@ def _choice(
     words = layout_words(counted.tensor_parallel, counted.pipeline_parallel)
     if nodes > 1:
         words += f" on {nodes} hosts"
-    alone = exclusive or view.utilization is None
+    alone = asker.exclusive or view.utilization is None
     return Choice(
         rank=rank,
         label=words,
@@ -185,7 +182,8 @@ def _choice(
         ),
         exclusive=alone,
         basis="measured" if view.version == MEASURED_VERSION and kind.vendor == "nvidia" else "derived",
-        decisions=tuple(layout_decisions(view, counted, kind, subject, words, refused)),
+        decisions=tuple(layout_decisions(view, counted, kind, asker.name, words, refused)),
+        diagnostics=tuple(_remarks(view, counted, kind, asker)),
     )
 
 
@@ -224,6 +222,36 @@ def _too_small(words: str, counted: Fit, kind: GpuKind) -> Excluded:
     else:
         detail = f"needs {needed:,} bytes on each card, {kind.model} gives {available:,}{tail}"
     return Excluded(what=words, rule=what, detail=detail)
+
+
+def _remarks(view: View, counted: Fit, kind: GpuKind, asker: Asker) -> Iterator[Diagnostic]:
+    """A utilisation that was lowered, and a cache too small for `parallel` requests at once."""
+    if counted.lowered_from is not None:
+        outside = max(rank.outside for rank in counted.ranks)
+        yield Diagnostic(
+            code="GS364",
+            severity="note",
+            message=(
+                f"model {asker.name}: gpu_memory_utilization is {utilization_words(counted.utilization)} on "
+                f"{kind.model}, where vLLM uses {outside:,} bytes outside of its budget"
+            ),
+            place=asker.place,
+        )
+    if too_few(view, counted):
+        yield Diagnostic(
+            code="GS357",
+            severity="warning",
+            message=f"model {asker.name}: on {kind.model} the KV cache holds {counted.concurrency} requests of "
+            f"{counted.context} tokens at once, `parallel` is {view.parallel}",
+            place=asker.place,
+            help="lower `context` or `parallel`, or give it more memory",
+        )
+
+
+def too_few(view: View, counted: Fit) -> bool:
+    """Whether the cache holds fewer full-length requests than were asked for."""
+    keeps = any(pool.block_bytes for pool in counted.pools)
+    return view.parallel is not None and keeps and counted.concurrency < view.parallel
 
 
 def layout_decisions(
@@ -275,8 +303,7 @@ def layout_decisions(
             because=f"{view.parallel or 1} requests of {counted.context} tokens on {kind.model}",
             evidence=(("kv_pool_bytes", first.pool),),
         )
-    wanted = view.parallel
-    if wanted is not None and any(pool.block_bytes for pool in counted.pools) and counted.concurrency < wanted:
+    if too_few(view, counted):
         yield Decision(
             subject=subject,
             topic="concurrency",
@@ -284,7 +311,7 @@ def layout_decisions(
             rule="a concurrency below `parallel` is allowed: the rest waits",
             because=(
                 f"the KV cache holds {counted.concurrency} full-length requests of "
-                f"{counted.context} tokens, parallel is {wanted}"
+                f"{counted.context} tokens, parallel is {view.parallel}"
             ),
-            evidence=(("parallel", wanted), ("concurrency", counted.concurrency)),
+            evidence=(("parallel", view.parallel), ("concurrency", counted.concurrency)),
         )

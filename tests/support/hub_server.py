@@ -96,6 +96,8 @@ class HubServer:
         self.redirect = redirect
         self.ignore_range = False
         self.wrong_range = False
+        self.content_encoding: str | None = None
+        self.answers: dict[str, bytes] = {}  # a part of a path -> what is answered instead, as JSON
         self.requests: list[Request] = []
         self.bytes_sent = 0
         self.faults: list[Fault] = []
@@ -219,6 +221,10 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(hub.latency)
         if fault is not None and self._fail(fault):
             return
+        for match, body in hub.answers.items():
+            if match in self.path:
+                self._send(200, body)
+                return
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         path = unquote(parts.path)
@@ -272,6 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if self.server_hub.content_encoding is not None:
+            self.send_header("Content-Encoding", self.server_hub.content_encoding)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

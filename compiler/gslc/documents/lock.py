@@ -257,10 +257,9 @@ def _not_canonical(text: str, written: str, file: str) -> Outcome[Lock]:
 
 
 def _enclosing_model(text: str, number: int) -> str:
-    for line in reversed(text.split("\n")[:number]):
-        if line.startswith('    "') and line.endswith(": {"):
-            return line.strip()[1:-4]
-    return "?"
+    """The model whose entry the line belongs to."""
+    openings = [line for line in text.split("\n")[:number] if line.startswith('    "') and line.endswith(": {")]
+    return openings[-1].strip()[1:-4]
 
 
 def line_of_path(text: str, path: tuple[str, ...]) -> int:

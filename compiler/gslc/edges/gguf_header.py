@@ -31,6 +31,7 @@ DIMENSIONS_MAX = 4  # GGML_MAX_DIMS
 ALIGNMENT_DEFAULT = 32
 ALIGNMENT_MAX = 65_536
 TENSOR_BYTES_MAX = 1 << 62
+VOCABULARY_MAX = (1 << 31) - 1
 
 _TYPE_NAMES = {kind.number: name for name, kind in GGML_TYPES.items()}
 IMAGE_FALLBACK = "diffusion"
@@ -220,4 +221,6 @@ class _Parser:
             return self._keys.tokens
         architecture = self._keys.hyper.get("general.architecture")
         declared = self._keys.hyper.get(f"{architecture}.vocab_size", 0)
-        return declared if isinstance(declared, int) and not isinstance(declared, bool) and declared > 0 else 0
+        if isinstance(declared, bool) or not isinstance(declared, int) or not 0 < declared <= VOCABULARY_MAX:
+            return 0
+        return declared

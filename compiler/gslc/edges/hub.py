@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from gslc.edges.ranges import RangeReader
 
 GIB = 1024**3
+FILE_SIZE_MAX = 1 << 60
 
 
 class HubError(Exception):
@@ -19,6 +20,11 @@ class HubError(Exception):
         self.code = code
         self.message = message
         self.action = action
+
+
+def is_file_size(value: object) -> TypeGuard[int]:
+    """True for a number of bytes that a file can have; hubs are asked, not trusted."""
+    return type(value) is int and 0 <= value < FILE_SIZE_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

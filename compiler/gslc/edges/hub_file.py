@@ -36,6 +36,8 @@ class LocalReader:
         descriptor = open_regular(self._path)
         try:
             return os.pread(descriptor, length, offset)
+        except OSError as fault:
+            raise _unreadable(self._path, fault) from None
         finally:
             os.close(descriptor)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from gslc.documents.canonical import is_safe_path
-from gslc.edges.hub import HubError, HubFile, HubSettings, Listing
+from gslc.edges.hub import HubError, HubFile, HubSettings, Listing, is_file_size
 from gslc.edges.hub_http import (
     RETRIED,
     TOO_MANY,
@@ -227,7 +227,7 @@ def _files(source: Source, information: ModelInfo) -> tuple[HubFile, ...]:
     files: list[HubFile] = []
     for sibling in information.siblings or ():
         path, size = sibling.rfilename, sibling.size
-        if not isinstance(path, str) or not is_safe_path(path) or not isinstance(size, int) or size < 0:
+        if not isinstance(path, str) or not is_safe_path(path) or not is_file_size(size):
             raise HubError(
                 "GS265",
                 f"{source.text} lists a file that can't be kept: {str(path)[:80]!r}",

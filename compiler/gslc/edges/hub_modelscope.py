@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from gslc.documents.canonical import is_safe_path
-from gslc.edges.hub import HubError, HubFile, HubSettings, Listing
+from gslc.edges.hub import HubError, HubFile, HubSettings, Listing, is_file_size
 from gslc.edges.hub_http import Answer, Http, RemoteReader, StatusError, checked_token, endpoint_of, host_of
 from gslc.ir.inputs import Source
 
@@ -121,7 +121,7 @@ def _head(source: Source, answer: object, entries: list[Mapping[str, object]]) -
 
 def _file(source: Source, entry: Mapping[str, object]) -> HubFile:
     path, size, digest = entry.get("Path"), entry.get("Size"), entry.get("Sha256") or None
-    if not isinstance(path, str) or not is_safe_path(path) or type(size) is not int or size < 0:
+    if not isinstance(path, str) or not is_safe_path(path) or not is_file_size(size):
         raise HubError(
             "GS265",
             f"{source.text} lists a file that can't be kept: {str(path)[:80]!r}",

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from gslc.edges.hub import HubError, HubFile, HubSettings, Listing
+from gslc.edges.hub import HubError, HubFile, HubSettings, Listing, is_file_size
 from gslc.edges.hub_http import JSON_MAX, Answer, Http, RemoteReader, StatusError, endpoint_of, host_of, parse_json
 from gslc.ir.inputs import Source
 
@@ -96,7 +96,7 @@ def _files(source: Source, manifest: object, base: str, stem: str) -> tuple[HubF
 
 def _layer(source: Source, layer: Mapping[str, object], base: str, name: str) -> HubFile:
     digest, size = layer.get("digest"), layer.get("size")
-    if not isinstance(digest, str) or not _DIGEST.match(digest) or type(size) is not int or size < 0:
+    if not isinstance(digest, str) or not _DIGEST.match(digest) or not is_file_size(size):
         raise HubError(
             "GS803",
             f"the registry sent a layer without digest and size for {source.text}",

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 from hub_server import FaultKind, HubServer
 from model_files import llama_gguf, transformers_repository
-from sources import model
+from sources import model, source
 
 from gslc.edges.facts import fetch_facts
-from gslc.edges.hub import HubError, HubSettings
-from gslc.edges.hub_http import Http, RemoteReader, StatusError, endpoint_of
+from gslc.edges.hub import HubError, HubSettings, small_document
+from gslc.edges.hub_http import Answer, Http, RemoteReader, StatusError, _is_private, endpoint_of
+from gslc.edges.hub_modelscope import open_modelscope
+from gslc.edges.hub_ollama import open_ollama
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.facts import ModelFacts
 
@@ -251,3 +253,132 @@ def test_a_small_file_of_another_size_than_listed_is_refused(hub: HubServer) -> 
     with pytest.raises(HubError, match="for a file of 7"):
         reader.read(0, 7)
     assert reader.read(7, 5) == b""
+
+
+def answer_of(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
+    return Answer(
+        status=status,
+        headers={name.replace("_", "-"): text for name, text in headers.items()},
+        body=body,
+        url="https://h/x",
+    )
+
+
+def test_a_range_of_another_length_than_told_is_refused() -> None:
+    client = Http(HubSettings(), "https://h")
+    client._check_range(answer_of(206, b"abc", content_range="bytes 5-7/100"), 5, 10)
+    for headers, body in (
+        ("bytes 5-7/100", b"ab"),
+        ("bytes 5-20/100", b"a" * 16),
+        ("", b"abc"),
+        ("bytes 6-8/100", b"abc"),
+    ):
+        with pytest.raises(HubError) as refused:
+            client._check_range(answer_of(206, body, content_range=headers), 5, 10)
+        assert refused.value.code == "GS803"
+
+
+def test_an_encoding_that_nobody_asked_for_is_refused(hub: HubServer) -> None:
+    hub.content_encoding = "gzip"
+    assert code(hub, "modelscope://o/m") == "GS803"
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize(("status", "listing", "content"), [(404, "GS252", "GS252"), (418, "GS801", "GS801")])
+def test_other_statuses_are_told_by_the_hubs_own_module(
+    hub: HubServer, kind: str, status: int, listing: str, content: str
+) -> None:
+    hub.fault(LISTING[kind], "status", times=1, status=status)
+    assert code(hub, SOURCES[kind]) == listing
+    hub.fault(CONTENT[kind], "status", times=5, status=status)
+    assert code(hub, SOURCES[kind]) == content
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"siblings": []}',
+        b'{"sha": "main", "siblings": [], "id": "o/m"}',
+        b'{"id": "o/m", "sha": "0123456789012345678901234567890123456789", "siblings": [{"rfilename": "a", "size": -1}]}',
+        b'{"id": "o/m", "sha": "0123456789012345678901234567890123456789", "siblings": [{"rfilename": "a", "size": 4611686018427387904}]}',
+        b'{"id": "o/m", "sha": "0123456789012345678901234567890123456789", "siblings": [{"rfilename": "a", "size": 1, "lfs": {"sha256": "x", "size": 1, "pointerSize": 1}}]}',
+        b"[]",
+        b"5",
+    ],
+)
+def test_a_description_without_its_parts_is_refused_by_hugging_face(hub: HubServer, body: bytes) -> None:
+    hub.answers["/api/models/"] = body
+    assert code(hub, "hf://o/m") in ("GS803", "GS265")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b'{"Data": {"Files": [1]}}',
+        b'{"Data": {"Files": []}}',
+        b'{"Code": 200, "Data": {"Files": [{"Path": "a", "Size": -1, "Revision": "0123456789012345678901234567890123456789", "CommittedDate": 1}]}}',
+        b'{"Code": 200, "Data": {"Files": [{"Path": "a", "Size": 1, "Sha256": "x", "Revision": "0123456789012345678901234567890123456789"}]}}',
+        b'{"Code": 200, "Data": {"Files": [{"Path": "../a", "Size": 1, "Revision": "0123456789012345678901234567890123456789"}]}}',
+    ],
+)
+def test_a_listing_without_its_parts_is_refused_by_modelscope(hub: HubServer, body: bytes) -> None:
+    hub.answers["/repo/files"] = body
+    assert code(hub, "modelscope://o/m") in ("GS803", "GS265")
+
+
+def test_modelscope_may_name_the_head_commit_itself(hub: HubServer) -> None:
+    commit = hub.repositories["modelscope", "o/m"].commit
+    files = b'[{"Path": "m.gguf", "Type": "blob", "Size": 7, "Revision": "x"}]'
+    hub.answers["/repo/files"] = b'{"Code": 200, "Data": {"Files": %s, "LatestCommitter": {"Id": "%s"}}}' % (
+        files,
+        commit.encode(),
+    )
+    assert open_modelscope(source("modelscope://o/m"), hub.settings()).listing.revision == commit
+
+
+@pytest.mark.parametrize(
+    "layer", [b'{"digest": "sha256:1", "size": 1}', b'{"digest": "sha256:%s", "size": -1}' % (b"a" * 64)]
+)
+def test_a_layer_without_digest_or_size_is_refused(hub: HubServer, layer: bytes) -> None:
+    media = b'"mediaType": "application/vnd.ollama.image.model", '
+    hub.manifests["library/m", "7b"] = b'{"layers": [{%s%s]}' % (media, layer[1:])
+    assert code(hub, "ollama://m:7b") == "GS803"
+    double = b'{%s"digest": "sha256:%s", "size": 1}' % (media, b"a" * 64)
+    hub.manifests["library/m", "7b"] = b'{"layers": [%s, %s]}' % (double, double)
+    assert code(hub, "ollama://m:7b") == "GS258"
+
+
+def test_a_registry_may_be_part_of_the_name() -> None:
+    with pytest.raises(HubError) as refused:
+        open_ollama(source("ollama://127.0.0.1/ns/m:7b"), HubSettings(attempts=1, timeout_seconds=1))
+    assert refused.value.code == "GS800"
+    assert refused.value.message.startswith("127.0.0.1 can't be reached")
+    with pytest.raises(HubError) as wrong:
+        open_ollama(dataclasses.replace(source("ollama://m:7b"), repository="a/b/c/d"), HubSettings())
+    assert wrong.value.code == "GS252"
+
+
+def test_a_small_document_that_is_too_large_is_not_read(hub: HubServer) -> None:
+    opened = open_modelscope(source("modelscope://o/m"), hub.settings())
+    with pytest.raises(HubError) as refused:
+        small_document(opened, "m.gguf", 1000)
+    assert refused.value.code == "GS258"
+    assert small_document(opened, "none.json", 1000) is None
+
+
+def test_names_inside_a_network_are_private() -> None:
+    private = (
+        "localhost",
+        "a.localhost",
+        "nas.local",
+        "x.internal",
+        "10.1.1.1",
+        "::1",
+        "fe80::1",
+        "192.168.0.1",
+        "100.64.0.1",
+    )
+    assert [name for name in private if not _is_private(name)] == []
+    assert [name for name in ("hub.example", "8.8.8.8", "2606:4700::1111") if _is_private(name)] == []

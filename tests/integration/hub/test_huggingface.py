@@ -23,7 +23,7 @@ from model_files import (
 from sources import model, source
 
 from gslc.documents.lock import read_lock, write_lock
-from gslc.edges.facts import facts_current, fetch_facts
+from gslc.edges.facts import facts_current, fetch_all, fetch_facts
 from gslc.edges.hub import HubError, HubSettings
 from gslc.edges.hub_huggingface import find_token, open_huggingface
 from gslc.ir.diagnostic import Diagnostic
@@ -323,6 +323,61 @@ def test_a_malformed_header_names_file_byte_and_expectation(hub: HubServer) -> N
     assert diagnostic.code == "GS256"
     assert "m.gguf" in diagnostic.message
     assert "at byte 8: expected a tensor count" in diagnostic.message
+
+
+def test_a_gguf_backend_wants_gguf_files(hub: HubServer) -> None:
+    hub.add("hf", "o/chat", transformers_repository())
+    diagnostic = refusal(hub, "hf://o/chat", backend="llama.cpp")
+    assert diagnostic.code == "GS253"
+    assert "matches no GGUF file" in diagnostic.message
+
+
+def test_vllm_is_given_the_repository_even_if_vox_box_knows_it(hub: HubServer) -> None:
+    hub.add("hf", "o/bark", transformers_repository(architecture="BarkModel"))
+    assert facts(hub, "hf://o/bark").speech is not None
+    assert facts(hub, "hf://o/bark", backend="vllm").safetensors is not None
+
+
+def test_a_tensor_in_two_files_is_refused(hub: HubServer) -> None:
+    one = safetensors([("a", (4,), "F16")])
+    hub.add("hf", "o/twice", {"config.json": b"{}", "model-1.safetensors": one, "model-2.safetensors": one})
+    assert refusal(hub, "hf://o/twice").code == "GS257"
+
+
+def test_pickles_may_have_an_index_too(hub: HubServer) -> None:
+    index = b'{"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}'
+    files = {
+        "pytorch_model-1.bin": b"x" * 11_000,
+        "pytorch_model-2.bin": b"x" * 12_000,
+        "pytorch_model-old.bin": b"x" * 90_000,
+    }
+    hub.add("hf", "o/old", {"config.json": b"{}", "pytorch_model.bin.index.json": index, **files})
+    found = facts(hub, "hf://o/old").safetensors
+    assert found is not None
+    assert found.parameter_bytes == 23_000
+
+
+def test_a_file_called_mmproj_that_is_none_is_told(hub: HubServer) -> None:
+    hub.add("hf", "o/vl", {"m.gguf": llama_gguf(), "mmproj.gguf": b"GGUF" + bytes(40)})
+    assert refusal(hub, "hf://o/vl").code == "GS256"
+    hub.add("hf", "o/vl", {"m.gguf": llama_gguf(), "mmproj.gguf": llama_gguf()})
+    assert "its name says so" in refusal(hub, "hf://o/vl").message
+    hub.add("hf", "o/vl", {"m.gguf": projector_gguf()})
+    assert refusal(hub, "hf://o/vl").code == "GS259"
+
+
+def test_an_incomplete_split_does_not_hide_what_is_there(hub: HubServer) -> None:
+    hub.add("hf", "o/gguf", {"m-00001-of-00002.gguf": llama_split(2)[0]})
+    assert refusal(hub, "hf://o/gguf:Q4_K_M").code in ("GS253", "GS255")
+    assert refusal(hub, "hf://o/gguf/*q4*.gguf").code == "GS253"
+
+
+def test_a_model_without_a_source_is_a_mistake_of_the_caller() -> None:
+    nothing = dataclasses.replace(model("hf://o/m"), source=None)
+    with pytest.raises(ValueError, match="has no source"):
+        fetch_facts(nothing, HubSettings())
+    with pytest.raises(ValueError, match="has no source"):
+        fetch_all([nothing], HubSettings())
 
 
 def test_a_remote_file_of_40_gb_costs_at_most_16_mib(hub: HubServer) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gslc.documents.canonical import freeze
 from gslc.documents.lock import LOCK_INTEGRITY_CODES, block_ranges, read_lock, write_lock
 from gslc.documents.lock_reader import parse_blocks
 from gslc.ir.codes.lock import CODES
@@ -365,6 +366,57 @@ def test_an_unknown_field_is_named_wherever_it_stands() -> None:
         diagnostic = refusal(_laid_out(copy))
         assert diagnostic.code == "GS202"
         assert "extra" in diagnostic.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("models", "chat"), [], "must be an object"),
+        (("models", "chat", "files"), 5, "must be a list"),
+        (("models", "coder", "gguf", "tensors"), {}, "must be a list"),
+        (("models", "coder", "gguf", "hyper"), [], "must be an object"),
+        (("models", "coder", "gguf", "hyper", "x.on"), {}, "truth value"),
+        (("models", "chat", "safetensors", "config"), [], "must be an object"),
+        (("models", "chat", "code_files"), [1], "list of text"),
+        (("placements", 0, "seats"), [], "at least one seat"),
+        (("placements", 0, "backend"), "", "must be a name"),
+        (("placements", 0, "backend"), "a\nb", "must be a name"),
+        (("placements", 0, "seats", 0, "gpus"), [True], "whole numbers"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_named(path: tuple[str | int, ...], value: object, words: str) -> None:
+    diagnostic = refusal(_relaid(path, value))
+    assert diagnostic.code == "GS202"
+    assert words in diagnostic.message
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_a_number_beyond_all_numbers_is_refused(number: str) -> None:
+    assert refusal(TEXT.replace('"factor": 8.0', f'"factor": {number}')).code == "GS202"
+    assert refusal(TEXT.replace("1000000.0", number, 1)).code == "GS202"
+
+
+def test_a_placement_with_the_default_layout_is_read_back() -> None:
+    lock = Lock(cluster="a", facts={}, placements=(dataclasses.replace(PLACEMENTS[0], layout=Layout()),))
+    assert read_lock(write_lock(lock), "gslc.lock").value == lock
+
+
+def test_pickled_weights_are_read_back() -> None:
+    pickled = dataclasses.replace(WEIGHTS, tensors=(), parameter_bytes=900, header_sha256=None, weight_format="pickle")
+    lock = Lock(cluster="a", facts={"m": dataclasses.replace(FACTS["chat"], safetensors=pickled)})
+    assert read_lock(write_lock(lock), "gslc.lock").value == lock
+
+
+def test_a_digest_without_its_model_is_told() -> None:
+    text = TEXT.replace('    "asr": {', '  "asr": {', 1).replace('"size": 7', '"size": 8', 1)
+    assert refusal(text).code in ("GS204", "GS205")
+
+
+def test_only_json_values_are_canonical() -> None:
+    with pytest.raises(ValueError, match="not a JSON value"):
+        freeze(object())
+    with pytest.raises(ValueError, match="not a finite number"):
+        freeze([float("inf")])
 
 
 def test_a_refusal_stands_on_the_line_of_its_entry() -> None:

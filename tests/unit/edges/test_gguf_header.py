@@ -6,7 +6,6 @@ import random
 import struct
 import time
 import tracemalloc
-from contextlib import suppress
 
 import pytest
 from gguf import GGML_QUANT_SIZES
@@ -15,12 +14,14 @@ from hypothesis import strategies as st
 from malformed_gguf import cases
 from model_files import gguf, llama_gguf, llama_split, llama_tensors, projector_gguf, text, value_of
 
+from gslc.documents.lock import read_lock, write_lock
 from gslc.edges.gguf_header import read_header
 from gslc.edges.gguf_model import gguf_facts, read_gguf_header
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.ranges import BytesReader
 from gslc.edges.tensor_groups import RawTensor, expand
-from gslc.ir.facts import GgufFacts
+from gslc.ir.facts import FileFact, GgufFacts, ModelFacts
+from gslc.ir.lock import Lock
 from gslc.ir.tensor_types import GGML_TYPES, ggml_group_bytes
 
 CORPUS = list(cases())
@@ -38,6 +39,13 @@ class SparseReader:
         self.largest = max(self.largest, length)
         part = self._head[offset : offset + length]
         return part + bytes(length - len(part))
+
+
+class Shrinking(SparseReader):
+    """A file whose end is gone by the time it is read."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        return super().read(offset, length) if offset < 100 and length < 100 else b""
 
 
 def facts_of(raw: bytes) -> GgufFacts:
@@ -109,6 +117,8 @@ def test_a_number_that_is_no_number_becomes_text() -> None:
 
 
 def test_a_long_text_is_no_hyper_parameter() -> None:
+    words = gguf({"general.architecture": "x", "x.words": ["w" * 3000, "w" * 3000, "w"], "x.n": 1})
+    assert facts_of(content(words)).hyper == {"general.architecture": "x", "x.n": 1}
     assert "x.licence" not in facts_of(content(gguf({"general.architecture": "x", "x.licence": "w" * 5000}))).hyper
 
 
@@ -158,6 +168,22 @@ def test_all_files_of_a_split_make_one_model() -> None:
 
 def _fields(record: object) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]
+
+
+def test_a_tensor_in_two_files_of_a_split_is_refused() -> None:
+    parts = [gguf({"general.architecture": "x", "split.no": n, "split.count": 2}, [("t", (1,), "F32")]) for n in (0, 1)]
+    with pytest.raises(HeaderError, match="in an earlier file"):
+        gguf_facts([read_header(BytesReader(content(file))) for file in parts])
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused() -> None:
+    file = llama_gguf()
+    with pytest.raises(HeaderError, match="the file ends here although"):
+        read_header(Shrinking(file.head, file.size))
+
+
+def test_a_vocabulary_that_no_model_has_is_none() -> None:
+    assert facts_of(content(gguf({"general.architecture": "x", "x.vocab_size": (1 << 32) - 1}))).vocabulary_size == 0
 
 
 def test_a_split_whose_tensors_are_not_all_there_is_refused() -> None:
@@ -294,8 +320,21 @@ INTERESTING = (
 
 def try_header(raw: bytes) -> None:
     """Anything but facts or the declared error is a failure."""
-    with suppress(HeaderError):
-        facts_of(raw)
+    try:
+        facts = facts_of(raw)
+    except HeaderError:
+        return
+    # What is accepted must survive the lock, whatever odd values the header held.
+    pinned = ModelFacts(
+        source="file:///m.gguf",
+        revision=None,
+        files=(FileFact(path="m.gguf", size_bytes=len(raw)),),
+        kind="chat",
+        kind_reason="",
+        gguf=facts,
+    )
+    lock = Lock(cluster="a", facts={"m": pinned})
+    assert read_lock(write_lock(lock), "gslc.lock").value == lock
 
 
 def mutated(chance: random.Random) -> bytes:

@@ -162,3 +162,56 @@ def test_a_relative_path_is_refused() -> None:
     with pytest.raises(HubError) as refused:
         open_file(wrong, SETTINGS)
     assert refused.value.code == "GS262"
+
+
+def test_folders_below_the_eighth_and_those_of_tools_are_not_entered(tmp_path: Path) -> None:
+    deep = tmp_path
+    for number in range(12):
+        deep = deep / f"d{number}"
+    write(deep, {"deep.txt": b"x"})
+    write(tmp_path, {".git/config": b"x", "__pycache__/a.pyc": b"x", "a/b.txt": b"x"})
+    assert [file.path for file in open_file(source(f"file://{tmp_path}"), SETTINGS).listing.files] == ["a/b.txt"]
+
+
+def test_a_folder_with_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gslc.edges.hub_file.FILES_MAX", 3)
+    write(tmp_path, {f"f{number}.txt": b"" for number in range(5)})
+    assert "more than 3 files" in refusal(tmp_path).message
+
+
+def test_a_name_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"a\nb.txt": b""})
+    assert refusal(tmp_path).code == "GS265"
+
+
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nothing")
+    assert refusal(tmp_path).code == "GS262"
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "Permission denied" in refusal(tmp_path).message
+
+
+def test_a_disk_that_fails_while_hashing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"m.gguf": llama_gguf()})
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "read", fail)
+    assert "Input/output error" in refusal(tmp_path / "m.gguf").message
+
+
+def test_a_disk_that_fails_while_a_header_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"m.gguf": llama_gguf()})
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    assert "Input/output error" in refusal(tmp_path / "m.gguf").message

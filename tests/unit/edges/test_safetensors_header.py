@@ -58,6 +58,15 @@ def test_a_hash_over_several_files_depends_on_their_order() -> None:
     assert joined_sha256([one, two]) != joined_sha256([two, one])
 
 
+def test_a_file_that_shrinks_while_it_is_read_is_refused() -> None:
+    file = safetensors([("a", (4,), "F16")])
+    whole = BytesReader(file.part(0, file.size), "model.safetensors")
+    short = BytesReader(file.part(0, 12), "model.safetensors")
+    short.size_bytes = whole.size_bytes
+    with pytest.raises(HeaderError, match="the file ends here"):
+        read_safetensors_header(short)
+
+
 MALFORMED = {
     "empty": (b"", "header length"),
     "short": (b"\0" * 9, "header length"),

@@ -106,3 +106,26 @@ def test_what_is_accepted_never_holds_a_line_break_or_a_way_up(text: str) -> Non
             if not isinstance(reader(candidate, True), Mistake):
                 assert "\n" not in candidate
                 assert ".." not in candidate.replace("\\", "/").split("/")
+
+
+def test_limits_are_exact() -> None:
+    label = "a" * 61
+    assert good(names.address, ".".join([label] * 4) + ".abcde")
+    assert len(".".join([label] * 4) + ".abcde") == 253
+    assert not good(names.address, ".".join([label] * 4) + ".abcdef")
+    assert good(names.line, "x" * names.MAX_TEXT_CHARACTERS)
+    assert good(names.label_value, "a" * 128)
+    assert not good(names.label_value, "a" * 129)
+
+
+def test_only_real_device_names_are_refused() -> None:
+    assert [word for word in ("com0", "com9", "lpt0", "prn", "aux") if good(names.name, word)] == []
+    assert [word for word in ("com10", "lpt", "console", "nula") if not good(names.name, word)] == []
+
+
+def test_a_proposed_name_is_a_name() -> None:
+    for text in ("A" * 100, "Nul", "!!", "a" * 62 + "_b", "--"):
+        answer = names.name(text, False)
+        assert isinstance(answer, Mistake)
+        proposed = (answer.help or "").removeprefix("did you mean ").removesuffix("?")
+        assert good(names.name, proposed) or answer.help == "write, e.g. atlas-1"

@@ -140,3 +140,46 @@ def test_compute_capabilities_are_two_numbers() -> None:
     assert sizes.compute_capability("12.0", True) == (12, 0)
     for text in ("8", "8.90", "sm_89", "0.1", "100.0"):
         assert isinstance(sizes.compute_capability(text, False), Mistake), text
+
+
+def test_every_unit_is_what_it_says() -> None:
+    decimal = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "TB": 1_000_000_000_000}
+    binary = {"KiB": 1_024, "MiB": 1_048_576, "GiB": 1_073_741_824, "TiB": 1_099_511_627_776}
+    for unit, number in {"B": 1, **decimal, **binary}.items():
+        assert sizes.size(f"3{unit}", False) == 3 * number
+
+
+def test_the_largest_size_is_1024_tebibytes() -> None:
+    assert sizes.size("1024TiB", False) == 1_125_899_906_842_624
+    assert sizes.size("1125899906842624", False) == 1_125_899_906_842_624
+    assert isinstance(sizes.size("1125899906842625", False), Mistake)
+    assert isinstance(sizes.size("1024.001TiB", False), Mistake)
+
+
+def test_a_bare_number_was_meant_in_gibibytes_or_mebibytes() -> None:
+    for text, meant in {"9999": "9999GiB", "10000": "10000MiB"}.items():
+        answer = sizes.size(text, False)
+        assert isinstance(answer, Mistake)
+        assert answer.help == f"did you mean {meant}?"
+
+
+def test_the_smallest_utilization_is_a_thousandth() -> None:
+    assert sizes.utilization("0.001", False) == 1
+    assert isinstance(sizes.utilization("0.000", False), Mistake)
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted", "help_text"),
+    [
+        ("true", True, "write true, without quotes"),
+        ("false", True, "write false, without quotes"),
+        ("yes", True, "write true, without quotes"),
+        ("no", False, "write false"),
+        ("", True, "write true or false"),
+        ("maybe", True, "write true or false"),
+    ],
+)
+def test_a_quoted_boolean_is_told_to_lose_its_quotes(text: str, quoted: bool, help_text: str) -> None:
+    answer = sizes.boolean(text, quoted)
+    assert isinstance(answer, Mistake)
+    assert answer.help == help_text

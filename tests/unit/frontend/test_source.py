@@ -235,3 +235,44 @@ def test_a_file_that_is_too_long_is_refused_unread(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(source, "MAX_TEXT_BYTES", 10)
     assert brief(b"a: 1234567890\n") == "1:1 GS103"
     document_of("a: 1\n")
+
+
+@pytest.mark.parametrize("number", [*range(0x20), 0x7F])
+def test_of_the_controls_only_tab_and_line_break_are_text(number: int) -> None:
+    text = f"a: 'x{chr(number)}y'\nb: 1\n"
+    if number in (0x09, 0x0A):
+        document_of(text)
+    else:
+        assert brief(text) == "1:6 GS102"
+        assert f"U+{number:04X}" in refusal_of(text).message
+
+
+def test_every_printable_character_is_text() -> None:
+    printable = "".join(chr(number) for number in range(0x20, 0x7F) if chr(number) != "'")
+    assert document_of(f"a: '{printable}'\n").root["a"][0] == printable
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\tb: 1\n", "indent with spaces: this is a tab"),
+        ("a: @x\n", "put the value in quotes: it starts with '@'"),
+        ("a: `x\n", "put the value in quotes: it starts with '`'"),
+        ("a: b: c\n", "put the value in quotes if it contains ': ', or start a new line for the next key"),
+        ("a: 1\nb\nc: 2\n", "write: key: value"),
+        ("a: [1\n", "check the indentation and the quotes of this line and the one before"),
+    ],
+)
+def test_a_syntax_error_says_what_mends_it(text: str, hint: str, parser: str) -> None:
+    assert refusal_of(text).help == hint
+
+
+def test_an_empty_key_stands_where_it_is() -> None:
+    assert brief('a: 1\nb: {c: 1, "": 2}\n') == "2:11 GS111"
+    assert brief('a: 1\nb: {c: 1, "\\u202e": 2}\n') == "2:11 GS102"
+    assert brief("a: 1\nb: {c: 1, <<: {d: 1}}\n") == "2:11 GS107"
+
+
+def test_an_error_at_the_end_stands_inside_the_text(parser: str) -> None:
+    assert refusal_of("a: 'x").place.line == 1
+    assert refusal_of("a: [x\n\n").place.line <= 3

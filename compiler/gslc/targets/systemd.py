@@ -14,7 +14,7 @@ from gslc.ir.plan import Instance, Launch, Plan, Shard
 from gslc.targets import quoting_systemd as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_host, shards_by_name
 from gslc.targets.devices import process_variables
-from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of
+from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
 from gslc.targets.render import Quoted, Renderer
 from gslc.targets.reviews import review_mixed_targets, review_program, review_reach, review_systemd_values
 
@@ -270,7 +270,8 @@ def _service_view(
 
 
 def _below_home(launch: Launch) -> bool:
-    return any(path.startswith(_HOMES) for path in (launch.program, f"{launch.model_dir}/"))
+    folders = (launch.model_dir, *outside_folders(launch.files, launch.model_dir))
+    return any(path.startswith(_HOMES) for path in (launch.program, *(f"{folder}/" for folder in folders)))
 
 
 def _requires(cluster: str, instance: Instance, shard: Shard, fetches: Mapping[str, Fetch]) -> tuple[str, ...]:

@@ -1,0 +1,186 @@
+"""Real engines under what `gslc build` writes for a cluster file: built, installed as the guides say, started, asked, killed,
+stopped. One function a cell of the table in docs/real-runs.md; each answers with what it saw.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "compiler"), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "real")]
+
+from model_files import Sparse  # noqa: E402 - the path above makes it importable
+from test_llama_server import dense  # noqa: E402
+
+from tests.support.target_trees import put  # noqa: E402
+
+REAL = ROOT / "tests" / "real"
+CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
+# A path that is the same on the building machine and inside, and that no unit hides (as /tmp and homes are).
+MODEL = Path("/var/cache/gslc-tests/tiny.gguf")
+STEPS = ("verified", "started", "answered", "restarted", "stopped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a run saw: a step that succeeded says with what, one that failed is missing."""
+
+    engine: str
+    target: str
+    version: str
+    seen: dict[str, str]
+    log: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """True where every step succeeded."""
+        return all(step in self.seen for step in STEPS)
+
+
+def tiny_model() -> None:
+    """A dense llama with random weights: zeros would give no numbers to choose a token by."""
+    made = dense(blocks=2, width=256, kind="F32")
+    assert isinstance(made, Sparse)
+    chance = random.Random(1)  # noqa: S311 - weights, not secrets
+    count = (made.size - len(made.head) + 3) // 4
+    weights = array.array("f", (chance.uniform(-0.1, 0.1) for _ in range(count)))
+    MODEL.parent.mkdir(parents=True, exist_ok=True)
+    MODEL.write_bytes((made.head + weights.tobytes())[: made.size])
+
+
+def build(folder: Path, text: str) -> Path:
+    """The output folder that `gslc build` makes of a cluster file."""
+    (folder / "cluster.yaml").write_text(text, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "compiler")}
+    subprocess.run(
+        [sys.executable, "-m", "gslc", "build", "cluster.yaml", "-q"], cwd=folder, check=True, env=environment
+    )
+    return folder / "build"
+
+
+def said(text: str) -> dict[str, str]:
+    """`name: value` lines."""
+    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+
+CLUSTER = """version: 1
+name: real
+target: {target}
+defaults: {{backend_for_gguf: llama.cpp}}
+engines: {{llama.cpp: {{path: /usr/bin, image: "registry.example/llama:1"}}}}
+hosts: {{atlas: {{memory: 8GiB}}}}
+models:
+  tiny: {{source: "file://{model}", context: 512}}
+"""
+
+ASK = """
+ask() {
+  curl --silent --fail --max-time 60 http://127.0.0.1:20000/v1/chat/completions -H 'Content-Type: application/json' \
+    -d '{"model":"tiny","max_tokens":8,"temperature":0,"messages":[{"role":"user","content":"w1 w2"}]}' | grep -o '"completion_tokens":[0-9]*'
+}
+ready() { for _ in $(seq 300); do curl --silent --fail http://127.0.0.1:20000/health > /dev/null && return; sleep 0.2; done; return 1; }
+"""
+
+
+def llama_systemd() -> Run:
+    """llama-server of Debian sid under the newest systemd."""
+    subprocess.run([REAL / "install_targets.sh", "packages", "trees"], check=True)
+    tiny_model()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        built = build(folder, CLUSTER.format(target="systemd", model=MODEL))
+        tree = folder / "tree"
+        for path in sorted((built / "systemd" / "atlas").rglob("*")):
+            if path.is_file():
+                place = "/etc/gslc/real" if path.parent.name == "host" else "/etc/systemd/system"
+                put(tree, f"{place}/{path.name}", path.read_text())
+        (tree / MODEL.relative_to("/")).parent.mkdir(parents=True)
+        shutil.copyfile(MODEL, tree / MODEL.relative_to("/"))
+        script = folder / "script"
+        script.write_text(
+            ASK
+            + """
+cd /etc/systemd/system
+unit=gslc-real-tiny-0.service
+echo "version: llama.cpp $(llama-server --version 2>&1 | sed -n 's/^version: //p') under $(systemctl --version | head -n 1)"
+[ -z "$(systemd-analyze verify --man=no --recursive-errors=yes gslc-real* 2>&1)" ] && echo "verified: systemd-analyze verify"
+systemctl start gslc-real.target && systemctl is-active --quiet $unit && echo "started: systemctl start"
+answer=$(ask) && echo "answered: $answer"
+before=$(systemctl show --property MainPID --value $unit); kill -9 $before
+for _ in $(seq 100); do now=$(systemctl show --property MainPID --value $unit); [ $now != 0 ] && [ $now != $before ] && break; sleep 0.2; done
+ready && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9, the same answer"
+systemctl stop gslc-real.target $unit
+[ "$(systemctl is-active $unit) $(systemctl show --property Result --value $unit)" = "inactive success" ] && echo "stopped: inactive, success"
+true
+""",
+            encoding="utf-8",
+        )
+        environment = {**os.environ, "ROOTFS": str(CACHE / "systemd-sid"), "JOURNAL": str(folder / "journal")}
+        done = subprocess.run(
+            [REAL / "boot_systemd.sh", tree, script], capture_output=True, text=True, env=environment, check=False
+        )
+        journal = (folder / "journal").read_text(errors="replace") if (folder / "journal").exists() else ""
+    return result("llama.cpp", "systemd", done, journal)
+
+
+def llama_compose() -> Run:
+    """llama-server of Debian sid as a container under the newest compose."""
+    subprocess.run([REAL / "install_targets.sh", "packages", "compose", "trees"], check=True)
+    tiny_model()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        built = build(folder, CLUSTER.format(target="compose", model=MODEL))
+        image = folder / "images" / "llama"
+        ignored = shutil.ignore_patterns("dev", "proc")
+        shutil.copytree(CACHE / "systemd-sid", image, symlinks=True, ignore=ignored)
+        (image / "image").write_text("registry.example/llama:1")
+        (image / "entrypoint").write_text('["/usr/bin/llama-server"]')
+        script = folder / "script"
+        script.write_text(
+            ASK
+            + f"""
+compose={CACHE}/compose-sid/docker-compose
+docker tag registry.example/llama:1 docker.io/library/python:3.13-slim
+cd {built}/compose/atlas
+echo "version: llama.cpp of Debian sid under compose $($compose version --short)"
+[ -z "$($compose config --quiet 2>&1)" ] && echo "verified: compose config"
+$compose up -d --wait > {folder}/up 2>&1 && echo "started: compose up --wait, healthy" || cat {folder}/up >&2
+answer=$(ask) && echo "answered: $answer"
+id=$(docker ps --quiet --filter label=com.docker.compose.service=tiny-0)
+kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' $id)
+for _ in $(seq 100); do [ "$(docker inspect --format '{{{{.RestartCount}}}}' $id)" = 1 ] && break; sleep 0.2; done
+ready && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9, the same answer"
+$compose down > /dev/null 2>&1 && [ -z "$(docker ps --all --quiet)" ] && echo "stopped: compose down, nothing left"
+true
+""",
+            encoding="utf-8",
+        )
+        done = subprocess.run(
+            [REAL / "run_dockerd.sh", folder / "images", script], capture_output=True, text=True, check=False
+        )
+    return result("llama.cpp", "compose", done, "")
+
+
+def result(engine: str, target: str, done: subprocess.CompletedProcess[str], journal: str) -> Run:
+    """What a script said, as a run."""
+    found = said(done.stdout)
+    return Run(
+        engine=engine,
+        target=target,
+        version=found.get("version", "unknown"),
+        seen={step: found[step] for step in STEPS if step in found},
+        log=json.dumps(found) + done.stderr + journal[-4000:],
+    )
+
+
+RUNS: tuple[Callable[[], Run], ...] = (llama_systemd, llama_compose)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from tests.support.plans import make_cluster, make_instance, make_plan, templates
-from tests.support.target_trees import REAL, install_systemd, put
+from tests.support.target_trees import REAL, install_systemd, put, write_tree
 from tests.support.vllm_models import H200, RTX_4090, T4, frozen, host_of, launches_of, request_of
 
 from gslc.backends.vllm import Vllm
@@ -26,12 +26,15 @@ from gslc.engines.vllm_versions import DEFAULT_VERSION, NEWEST_VERSION
 from gslc.ir.facts import FileFact, ModelFacts, SafetensorsFacts
 from gslc.ir.inputs import Host, SecretRef, Source
 from gslc.ir.placement import Request
+from gslc.targets.compose import HELPER_IMAGE, ComposeTarget
 from gslc.targets.systemd import SystemdTarget
 
 pytestmark = pytest.mark.real
 HERE = Path(__file__).parent
 READY_SECONDS = 300
 STOP_SECONDS = 30
+CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests")
+CPU_ENVIRONMENT = (("OMP_NUM_THREADS", "2"), ("VLLM_CPU_KVCACHE_SPACE", "1"), ("VLLM_CPU_OMP_THREADS_BIND", "nobind"))
 
 PARSE = """
 import json, sys
@@ -224,13 +227,8 @@ def test_the_generated_unit_serves_under_systemd(tiny_model: Path, tmp_path: Pat
     subprocess.run([REAL / "install_targets.sh", "packages"], check=True)
     facts = replace(tiny_facts(tiny_model), source="file:///srv/tiny", revision=None)
     host = replace(host_of("atlas", RTX_4090), address="127.0.0.1", listen="127.0.0.1")
-    environment = (
-        ("OMP_NUM_THREADS", "2"),
-        ("VLLM_CPU_KVCACHE_SPACE", "1"),
-        ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
-    )
     request = request_of(
-        "test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",), env=environment,
+        "test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",), env=CPU_ENVIRONMENT,
         api_key=SecretRef(name="key"), source=Source(kind="file", text="file:///srv/tiny", path="/srv/tiny"),
     )  # fmt: skip
     (launch,) = launches_of(request, host)
@@ -241,7 +239,8 @@ def test_the_generated_unit_serves_under_systemd(tiny_model: Path, tmp_path: Pat
     put(tree, "/usr/local/bin/vllm", '#!/bin/sh\nexec /opt/vllm/bin/python /opt/vllm/bin/vllm "$@"\n', 0o755)
     put(tree, "/etc/gslc/secrets/key.env", "VLLM_API_KEY=geheim\n", 0o600)
     shutil.copytree(tiny_model, tree / "srv" / "tiny")
-    (tree / "srv" / "tiny").chmod(0o755)
+    for place in (tree / "srv" / "tiny", *(tree / "srv" / "tiny").iterdir()):
+        place.chmod(0o755)
     chat = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "ignore_eos": True}
     script = tmp_path / "script"
     script.write_text(
@@ -262,6 +261,87 @@ def test_the_generated_unit_serves_under_systemd(tiny_model: Path, tmp_path: Pat
     assert json.loads(told["chat"])["usage"]["completion_tokens"] == 8
     assert told["user"] != "root"
     assert (told["status"], told["result"]) == ("0", "success"), end
+
+
+UNDER_COMPOSE = """
+docker() {{ /usr/bin/docker "$@"; }}
+docker tag {image} {helper}
+mkdir -p /etc/gslc/secrets /srv/tiny
+echo VLLM_API_KEY=geheim > /etc/gslc/secrets/key.env
+cp {model}/* /srv/tiny && chmod 644 /srv/tiny/*
+cd {folder}
+{compose} up -d > up.log 2>&1 || {{ cat up.log; exit 1; }}
+for _ in $(seq {seconds}); do
+  curl --silent --fail --output /dev/null http://127.0.0.1:20000/health && break
+  sleep 1
+done
+ask() {{ curl --silent --max-time 60 -H "Authorization: Bearer geheim" -H "Content-Type: application/json" "$@"; }}
+echo "models: $(ask http://127.0.0.1:20000/v1/models)"
+echo "chat: $(ask -d '{chat}' http://127.0.0.1:20000/v1/chat/completions)"
+name=$(docker ps --all --quiet --filter label=com.docker.compose.service=chat-0)
+docker logs --tail 60 $name > {folder}/log 2>&1
+docker stop --time 30 $name > /dev/null
+echo "status: $(docker inspect --format '{{{{.State.ExitCode}}}}' $name)"
+{compose} down > /dev/null 2>&1; echo "down: $?"
+"""
+# The image's place is taken by an empty one, with this machine's libraries and the installed engine mounted into it. Its
+# CPU build hands weights to a worker process through shared memory, which a single GPU does without.
+OVERRIDE = """
+services:
+  chat-fetch:
+    volumes: ["/usr:/usr:ro"]
+  chat-0:
+    shm_size: 2g
+    volumes: ["/usr:/usr:ro", "{venv}:/opt/vllm:ro"]
+    environment: {{PATH: "/opt/bin:/usr/bin"}}
+"""
+
+
+def test_the_generated_service_serves_under_compose(tiny_model: Path, tmp_path: Path) -> None:
+    subprocess.run([REAL / "install_targets.sh", "packages", "compose"], check=True)
+    facts = replace(tiny_facts(tiny_model), source="file:///srv/tiny", revision=None)
+    host = replace(host_of("atlas", RTX_4090, target="compose"), address="127.0.0.1", listen="127.0.0.1")
+    request = request_of(
+        "test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",), env=CPU_ENVIRONMENT,
+        api_key=SecretRef(name="key"), source=Source(kind="file", text="file:///srv/tiny", path="/srv/tiny"),
+    )  # fmt: skip
+    (launch,) = launches_of(request, host)
+    target, cluster = ComposeTarget(templates=templates), make_cluster(host, target="compose")
+    write_tree(target.render(make_plan(make_instance(launch, target="compose")), cluster).value or (), tmp_path / "out")
+    folder = tmp_path / "out" / "compose" / "atlas"
+    (folder / "compose.override.yaml").write_text(OVERRIDE.format(venv=engine(DEFAULT_VERSION)), encoding="utf-8")
+    # raising a limit wants CAP_SYS_RESOURCE, which test machines may lack
+    text = (folder / "compose.yaml").read_text()
+    limits = "    ulimits:\n      memlock: -1\n      stack: 67108864\n"
+    (folder / "compose.yaml").write_text(text.replace(limits, ""))
+    image = tmp_path / "images" / "vllm"
+    put(image, "/opt/bin/vllm", '#!/bin/sh\nexec /opt/vllm/bin/python /opt/vllm/bin/vllm "$@"\n', 0o755)
+    put(image, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+    for name in ("usr", "root", "sbin", "tmp", "opt/vllm"):
+        (image / name).mkdir(parents=True, exist_ok=True)
+    for name in ("bin", "lib", "lib64"):
+        (image / name).symlink_to(f"usr/{name}")
+    (image / "image").write_text(launch.image or "")
+    (image / "entrypoint").write_text('["vllm"]')
+    chat = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "ignore_eos": True}
+    script = tmp_path / "script"
+    script.write_text(
+        UNDER_COMPOSE.format(
+            image=launch.image, helper=HELPER_IMAGE, model=tiny_model, folder=folder, seconds=READY_SECONDS,
+            chat=json.dumps(chat), compose=CACHE / "targets" / "compose-sid" / "docker-compose",
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    done = subprocess.run(
+        [REAL / "run_dockerd.sh", tmp_path / "images", script],
+        capture_output=True, text=True, check=False, env={**os.environ, "SECONDS_ALLOWED": str(2 * READY_SECONDS)},
+    )  # fmt: skip
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    log = (folder / "log").read_text(errors="replace") if (folder / "log").exists() else f"{done.stdout}\n{done.stderr}"
+    assert told.get("models", ""), log
+    assert json.loads(told["models"])["data"][0]["id"] == "chat"
+    assert json.loads(told["chat"])["usage"]["completion_tokens"] == 8
+    assert (told["status"], told["down"]) == ("0", "0"), log
 
 
 def tiny_facts(folder: Path) -> ModelFacts:

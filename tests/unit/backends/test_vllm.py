@@ -297,3 +297,22 @@ def test_a_locked_choice_can_be_launched_again() -> None:
         request, Assignment(model="chat", replica=0, choice=choice, seats=seats), {"atlas": FOUR}
     )
     assert (launch.gpus, launch.port) == ((3,), 20007)
+
+
+def test_a_cache_too_small_for_the_requests_asked_for_is_a_warning_of_the_choice() -> None:
+    (choice,) = choices_of(request_of(LLAMA, FOUR, parallel=200), FOUR)
+    assert [(item.code, item.severity, item.place.line) for item in choice.diagnostics] == [("GS357", "warning", 3)]
+    (enough,) = choices_of(request_of(LLAMA, FOUR, parallel=2), FOUR)
+    assert enough.diagnostics == ()
+
+
+def test_a_lowered_utilisation_is_a_note_of_the_choice() -> None:
+    (choice,) = choices_of(request_of(QWEN, FOUR, tensor_parallel=2), FOUR)
+    assert [(item.code, item.severity) for item in choice.diagnostics] == [("GS364", "note")]
+
+
+def test_stated_requirements_are_laid_out_over_the_cards_they_name() -> None:
+    part = RequirementPart(gpus=2, gpu_memory_bytes=20 * GIB, memory_bytes=8 * GIB)
+    (choice,) = choices_of(request_of(QWEN, FOUR, requirements=(Requirement(parts=(part,)),)), FOUR)
+    assert (choice.layout.tensor_parallel, choice.layout.pipeline_parallel, choice.layout.requirement) == (2, 1, 0)
+    assert choice.layout.context == 8192

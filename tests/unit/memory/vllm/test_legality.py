@@ -163,3 +163,16 @@ def test_old_cards_load_in_half_precision() -> None:
     assert effective_dtype(shape(LLAMA), T4, "auto") == "float16"
     assert effective_dtype(shape(LLAMA), H200, "auto") == "bfloat16"
     assert effective_dtype(shape(LLAMA), H200, "half") == "float16"
+
+
+def test_positions_and_token_types_of_an_encoder_are_split_like_a_vocabulary() -> None:
+    found = rules(shape("bert-base"), 3)
+    assert (
+        "vocabulary",
+        "a table of positions with 512 rows, padded to 512: tensor parallel 3 needs 512 % 3 == 0, it is 2",
+    ) in found
+
+
+def test_mamba_groups_are_split_whole_unless_there_is_one() -> None:
+    assert "Mamba groups" in names(shape("mamba-codestral"), 16)
+    assert names(shape("granite-4-h-tiny"), 4) == set()

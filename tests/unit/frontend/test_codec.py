@@ -18,7 +18,7 @@ from clusters import (
 from gslc.frontend.codec import read_cluster
 from gslc.frontend.fields import MAX_PROBLEMS
 from gslc.frontend.source import read_document
-from gslc.ir.inputs import Cluster, EnginePin, Host, Model, Requirement, RequirementPart, SecretRef
+from gslc.ir.inputs import Cluster, EnginePin, GpuKind, Host, Model, Requirement, RequirementPart, SecretRef
 
 
 def host_of(keys: str) -> Host:
@@ -58,8 +58,9 @@ def test_the_smallest_cluster_has_every_default() -> None:
 
 
 def test_a_model_with_a_source_alone_has_every_default() -> None:
-    model = model_of("replicas: 1")
+    (model,) = cluster_of(f"{SMALLEST}models: {{chat: {{source: hf://a/b}}}}\n").models
     assert model == Model(name="chat", source=model.source)
+    assert (model.replicas, model.placement, model.priority) == (1, "binpack", 0)
 
 
 def test_a_host_listens_on_its_address() -> None:
@@ -230,6 +231,34 @@ def test_the_table_is_searched_for_a_few_unknown_names_once_each() -> None:
 def test_a_host_has_no_more_than_1024_cards() -> None:
     entry = "{model: NVIDIA GeForce RTX 4090, count: 1000}"
     assert only_mistake(with_host(f"gpus: [{entry}, {entry}]")).code == "GS153"
+
+
+def test_a_card_whose_memory_nobody_knows_is_refused() -> None:
+    class Bare(SmallTable):
+        def find(self, name: str) -> GpuKind | None:
+            return GpuKind(model=name, vendor="amd", memory_bytes=0)
+
+    for keys, code in (("", "GS151"), (", memory: 24GiB", None)):
+        document = read_document(with_host(f"gpus: [{{model: X{keys}}}]"), "cluster.yaml").value
+        assert document is not None
+        assert [d.code for d in read_cluster((document,), Bare()).diagnostics] == ([code] if code else [])
+
+
+def test_mistakes_name_the_entry_they_are_in() -> None:
+    mistake = only_mistake(with_host("gpus: [{model: NVIDIA GeForce RTX 4090}, {model: RTX 4090x}]"))
+    assert mistake.message == "GPU entry 2 of host atlas: the GPU 'RTX 4090x' is not known"
+
+
+def test_a_pin_beyond_the_last_card_names_the_range() -> None:
+    text = (
+        "version: 1\nname: lab\nhosts: {a: {memory: 64GiB, gpus: [{model: NVIDIA GeForce RTX 4090, count: 3}]}}\n"
+        "models: {m: {source: hf://a/b, gpus: [a/3]}}\n"
+    )
+    assert only_mistake(text).help == "name one of a/0 to a/2"
+    assert (
+        only_mistake(text.replace(", gpus: [{model: NVIDIA GeForce RTX 4090, count: 3}]", "")).help
+        == "give host a its gpus"
+    )
 
 
 def test_one_uuid_is_on_one_card() -> None:

@@ -304,3 +304,64 @@ def test_every_key_has_a_hover_text() -> None:
         if name != "completeModel":
             look(definition, name)
     assert [path for path in bare if not path.startswith("engines/")] == []
+
+
+def bounded_keys() -> list[tuple[str, str, int]]:
+    """Every whole number of the schema with a bound: where it stands, the key, and the bound."""
+    found = []
+    for where in ("model", "gpu", "requirementPart"):
+        for key, value in SCHEMA["$defs"][where]["properties"].items():
+            if value.get("type") == "integer":
+                found += [(where, key, value["minimum"]), (where, key, value["maximum"])]
+    return found
+
+
+def place_for(where: str, key: str, number: int) -> str:
+    host = "hosts: {atlas: {memory: 64GiB}}"
+    if where == "gpu":
+        host = f"hosts: {{atlas: {{memory: 64GiB, gpus: [{{model: NVIDIA GeForce RTX 4090, {key}: {number}}}]}}}}"
+    keys = f", {key}: {number}" if where == "model" else ""
+    if where == "requirementPart":
+        keys = f", requirements: [{{memory: 1GiB, {key}: {number}{', gpu_memory: 1GiB' if number else ''}}}]"
+    return f"version: 1\nname: lab\n{host}\nmodels: {{m: {{source: hf://a/b{keys}}}}}\n"
+
+
+@pytest.mark.parametrize(("where", "key", "bound"), bounded_keys())
+def test_ranges_end_where_the_schema_says(where: str, key: str, bound: int) -> None:
+    limits = SCHEMA["$defs"][where]["properties"][key]
+    outside = bound - 1 if bound == limits["minimum"] else bound + 1
+    assert read_text(place_for(where, key, bound)).value is not None
+    codes = {diagnostic.code for diagnostic in read_text(place_for(where, key, outside)).diagnostics}
+    assert "GS137" in codes
+
+
+@pytest.mark.parametrize("key", ["args", "gpus", "tensor_split", "requirements", "command"])
+def test_lists_are_as_long_as_the_schema_says(key: str) -> None:
+    raw = SCHEMA["$defs"]["model"]["properties"][key]
+    limit = raw.get("maxItems") or SCHEMA["$defs"][raw["$ref"].rpartition("/")[2]]["maxItems"]
+    item = {"gpus": "atlas/0", "tensor_split": "1", "requirements": "{memory: 1GiB}"}.get(key, "a")
+    for count, refused in ((limit, False), (limit + 1, True)):
+        text = f"version: 1\nname: lab\nhosts: {{atlas: {{memory: 64GiB}}}}\nmodels: {{m: {{source: hf://a/b, {key}: [{', '.join([item] * count)}]}}}}\n"
+        codes = {diagnostic.code for diagnostic in read_text(text).diagnostics}
+        assert ("GS175" in codes) is refused
+
+
+@pytest.mark.parametrize(
+    ("where", "key"),
+    [(where, key) for where in ("model", "host", "gpu") for key in SCHEMA["$defs"][where]["properties"]],
+)
+def test_defaults_are_what_the_schema_says(where: str, key: str) -> None:
+    raw = SCHEMA["$defs"][where]["properties"][key]
+    if "default" not in raw:
+        return
+    host = "memory: 64GiB, gpus: [{model: NVIDIA GeForce RTX 4090%s}]%s"
+    text = "version: 1\nname: lab\nhosts: {atlas: {" + host + "}}\nmodels: {m: {source: hf://a/b%s}}\n"
+    value = json.dumps(raw["default"])
+    said = tuple(f", {key}: {value}" if where == part else "" for part in ("gpu", "host", "model"))
+    written, silent = read_text(text % said).value, read_text(text % ("", "", "")).value
+    assert written is not None
+    if (where, key) == ("model", "gpu_memory_utilization"):  # None: the backend writes 0.9, where it is vLLM
+        assert silent is not None
+        assert silent.models[0].gpu_memory_utilization is None
+    else:
+        assert written == silent

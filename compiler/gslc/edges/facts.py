@@ -180,11 +180,13 @@ def fetch_all(
     places: Places | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    arrived: Callable[[str, ModelFacts], None] | None = None,
 ) -> Outcome[Mapping[str, ModelFacts]]:
     """The facts of all models by name, fetched in parallel; what succeeded is there even when other models failed.
 
-    Models of the same source and projector are fetched once. `progress` is called from several threads, one at a time.
-    Diagnostics come in the order of the models.
+    Models of the same source and projector are fetched once. `progress` is called from several threads, one at a time;
+    `arrived` from the caller's own thread, with each model's facts as soon as they are there, so that a run that ends
+    early can keep them. Diagnostics come in the order of the models.
     """
     groups = _same_sources(models)
     count = max(1, min(workers or settings.workers, len(groups)))
@@ -196,6 +198,10 @@ def fetch_all(
         for future in as_completed(pending):
             group = pending[future]
             _keep(outcomes, group, future, places)
+            for model in group:
+                value = outcomes[model.name].value
+                if arrived is not None and value is not None:
+                    arrived(model.name, value)
             tally.finish(group, failed=outcomes[group[0].name].value is None)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

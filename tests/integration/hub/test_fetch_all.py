@@ -16,6 +16,7 @@ from gslc.documents.lock import read_lock, write_lock
 from gslc.edges.facts import FetchProgress, facts_current, fetch_all, fetch_facts
 from gslc.edges.hub import HubSettings
 from gslc.ir.diagnostic import Place
+from gslc.ir.facts import ModelFacts
 from gslc.ir.lock import Lock
 
 
@@ -141,8 +142,11 @@ def test_an_interrupt_ends_the_run_and_starts_nothing_more() -> None:
             if moment.state == "done":
                 raise KeyboardInterrupt
 
+        kept: dict[str, ModelFacts] = {}
         with pytest.raises(KeyboardInterrupt):
-            fetch_all(models, hub.settings(), workers=2, progress=interrupt)
+            fetch_all(models, hub.settings(), workers=2, progress=interrupt, arrived=kept.__setitem__)
+        assert len(kept) == 1
+        assert all(facts_current(one, kept[one.name]) for one in models if one.name in kept)
         asked = len(hub.requests)
         time.sleep(0.2)
         assert len(hub.requests) == asked < 60

@@ -471,7 +471,7 @@ placements = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(names, ggufs(), max_size=3),
     st.lists(placements, max_size=4, unique_by=lambda item: (item.model, item.replica)),

@@ -96,7 +96,7 @@ def test_a_file_that_is_no_object_is_named(raw: bytes) -> None:
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=20)  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), values, max_size=6))
 def test_what_is_kept_survives_json(config: dict[str, object]) -> None:
     kept = kept_config(config)

@@ -63,7 +63,7 @@ names = st.lists(parts, min_size=1, max_size=6).map(".".join)
 raw_tensors = st.lists(st.builds(RawTensor, names, st.sampled_from(["F32", "F16"]), st.sampled_from([(2,), (3, 4)])), max_size=30, unique_by=lambda item: item.name)  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(raw_tensors)
 def test_every_tensor_can_be_told_from_the_groups(tensors: list[RawTensor]) -> None:
     groups = group_tensors(tensors)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli import Program
 from model_files import Sparse, gguf
+
+from cli import Program
 
 MIB = 1 << 20
 KEYS = {
@@ -132,7 +133,7 @@ def test_an_unknown_architecture_is_bounded_with_a_warning(gslc: Program, tmp_pa
         ("--tensor-split", "a"),
         ("--engine", "ollama"),
         ("--host-memory", "lots"),
-    ],  # fmt: skip
+    ],
 )
 def test_wrong_usage_is_status_2(gslc: Program, model: Path, wrong: tuple[str, str]) -> None:
     assert gslc("estimate", model, *wrong).status == 2

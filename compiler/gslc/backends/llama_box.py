@@ -10,8 +10,8 @@ from gslc.engines.llama_profile import LLAMA_BOX_NEWEST
 from gslc.engines.pins import resolve_pin
 from gslc.ir.diagnostic import Diagnostic, Excluded
 from gslc.ir.inputs import EnginePin, Host
-from gslc.ir.plan import Launch
 from gslc.ir.placement import Assignment, HostClass, Options, Request
+from gslc.ir.plan import Launch
 from gslc.memory.gguf.backend import RequestView, review_request, ways_of
 from gslc.memory.gguf.options import gguf_options
 from gslc.memory.stated import stated_options

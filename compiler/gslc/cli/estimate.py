@@ -16,7 +16,17 @@ from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.plan import DeviceMemory
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
-UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}  # fmt: skip
+UNITS = {
+    "": 1,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+    "tib": 1 << 40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+}
 SMALLEST = 1 << 20  # a bare number below is a forgotten unit (contract section 2)
 ENGINES = ("llama.cpp", "llama-box", "vllm", "vox-box")
 NETWORK_CODES = range(800, 850)
@@ -28,7 +38,11 @@ UNHASHED = "GS264"  # an estimate pins nothing, so files are not hashed
 @click.argument("engine_args", metavar="[-- ENGINE ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--context", type=click.IntRange(1), metavar="N", help="Tokens of one request.")
 @click.option("--parallel", type=click.IntRange(1), metavar="N", help="Concurrent requests.")
-@click.option("--devices", metavar="LIST", help='Cards: sizes or names from the GPU table, e.g. 24GiB,"NVIDIA H200". Default: the CPU.')  # fmt: skip
+@click.option(
+    "--devices",
+    metavar="LIST",
+    help='Cards: sizes or names from the GPU table, e.g. 24GiB,"NVIDIA H200". Default: the CPU.',
+)
 @click.option("--host-memory", metavar="SIZE", help="Memory of the host, to be checked too.")
 @click.option(
     "--gpu-layers", metavar="N|all|auto", help="Layers on the devices, the output layer counted. Default: all."
@@ -41,7 +55,14 @@ UNHASHED = "GS264"  # an estimate pins nothing, so files are not hashed
 @click.option("--max-context", is_flag=True, help="Also the longest context that fits.")
 @click.option("--exit-code", is_flag=True, help="Exit with status 3 when it does not fit.")
 @click.option("--offline", is_flag=True, help="Never open a socket.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print the result.")  # fmt: skip
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print the result.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Also the CPU seconds of each stage.")
 def command(
@@ -66,7 +87,8 @@ def command(
 ) -> None:
     """Memory of one model on given devices, with no inventory: will it fit my card?
 
-    SOURCE is a local file or folder, hf://owner/repo[/file], ollama://name:tag, or another source that cluster.yaml takes.
+    SOURCE is a local file or folder, hf://owner/repo[/file], ollama://name:tag, or another source that cluster.yaml
+    takes.
 
     \b
     gslc estimate model.gguf --devices 24GiB --context 8192
@@ -122,15 +144,17 @@ def parse_size(text: str, option: str) -> int:
 def parse_devices(text: str, host_memory_bytes: int | None) -> tuple[GpuKind, ...]:
     """The cards, in the order given; a bare size has no model."""
     found: list[GpuKind] = []
-    for part in (piece.strip().strip('"') for piece in text.split(",")):
-        if not part:
+    for piece in text.split(","):
+        word = piece.strip().strip('"')
+        if not word:
             continue
-        times, _, rest = part.partition("x")
-        count, part = (int(times), rest.strip()) if times.isdigit() and rest and not rest[0].isdigit() else (1, part)
-        if part and SIZE.fullmatch(part):
-            kind = GpuKind(model="", vendor="nvidia", memory_bytes=parse_size(part, "--devices"))
+        times, _, rest = word.partition("x")
+        counted = times.isdigit() and rest != "" and not rest[0].isdigit()
+        count, what = (int(times), rest.strip()) if counted else (1, word)
+        if SIZE.fullmatch(what):
+            kind = GpuKind(model="", vendor="nvidia", memory_bytes=parse_size(what, "--devices"))
         else:
-            kind = _named(part, host_memory_bytes)
+            kind = _named(what, host_memory_bytes)
         found += [kind] * count
     return tuple(found)
 

@@ -195,7 +195,7 @@ def _rpc_launches(
 
 
 def program_path(pin: EnginePin, program: str, folder: str) -> str:
-    """Where the program lies: the pinned program itself, beside it or in the pinned folder, else the documented folder."""
+    """Where the program lies: the pinned program, beside it or in the pinned folder, else the documented folder."""
     if pin.path is None:
         return f"{folder}/{program}"
     path = pin.path.rstrip("/")

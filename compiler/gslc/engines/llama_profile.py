@@ -53,7 +53,7 @@ class EngineProfile:
 
     @property
     def output_first(self) -> bool:
-        """`-ngl N` is the output layer and the last N-1 blocks; before: the last N blocks, the output when N > blocks."""
+        """`-ngl N` is the output layer and the last N-1 blocks; before: the last N blocks, the output if N > blocks."""
         return self.product == "llama.cpp" and self.build >= BUILD_OUTPUT_FIRST
 
     @property

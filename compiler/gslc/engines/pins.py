@@ -11,7 +11,7 @@ from gslc.ir.inputs import EnginePin
 def resolve_pin(
     engine: str, default: EnginePin, cluster: Mapping[str, EnginePin], host: Mapping[str, EnginePin] | None = None
 ) -> EnginePin:
-    """Field by field: the host's, else the cluster's, else the default. A pin of another version drops the default image."""
+    """Field by field: the host's, else the cluster's, else the default; another version drops the default image."""
     found = default
     for pins in (cluster, host or {}):
         pin = pins.get(engine)

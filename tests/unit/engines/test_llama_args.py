@@ -10,7 +10,8 @@ from gslc.engines.llama_settings import ALL_LAYERS
 
 SERVER = profile_of("llama.cpp", "b11669")
 BOX = profile_of("llama-box", "v0.0.171")
-assert SERVER and BOX
+assert SERVER
+assert BOX
 
 
 def read(*args: str) -> ParsedArgs:

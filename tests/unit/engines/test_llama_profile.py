@@ -31,7 +31,9 @@ def test_other_forms_have_no_profile(version: str) -> None:
 
 def test_layers_and_logits_changed_with_time() -> None:
     old, middle, new = (profile_of("llama.cpp", build) for build in ("b6000", "b8000", "b11669"))
-    assert old and middle and new
+    assert old
+    assert middle
+    assert new
     assert (old.output_first, middle.output_first, new.output_first) == (False, True, True)
     assert (old.logits_per_slot, middle.logits_per_slot, new.logits_per_slot) == (False, False, True)
     assert (old.flash_takes_value, middle.flash_takes_value) == (False, True)
@@ -40,12 +42,17 @@ def test_layers_and_logits_changed_with_time() -> None:
 def test_llama_box_behaves_like_its_sources_of_august_2025() -> None:
     box = profile_of("llama-box", None)
     assert box is not None
-    assert not (box.output_first or box.logits_per_slot or box.auto_slots or box.has_fit or box.flash_default)
+    assert not (box.output_first)
+    assert not (box.logits_per_slot)
+    assert not (box.auto_slots)
+    assert not (box.has_fit)
+    assert not (box.flash_default)
     assert box.default_context == 4096
 
 
 def test_mmap_flags_are_known_to_older_builds_only() -> None:
     old, new = profile_of("llama.cpp", "b8000"), profile_of("llama.cpp", "b11669")
-    assert old and new
+    assert old
+    assert new
     assert "--no-mmap" in old.flags.settings
     assert "--no-mmap" in new.flags.removed

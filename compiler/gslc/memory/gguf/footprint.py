@@ -10,8 +10,8 @@ from gslc.ir.inputs import Vendor
 from gslc.ir.plan import DeviceMemory
 from gslc.memory.gguf.assign import HOST, assign_layers
 from gslc.memory.gguf.bound import bound_compute
-from gslc.memory.gguf.graphs import graph_compute, is_known
 from gslc.memory.gguf.cache import bytes_per_token, cache_bytes
+from gslc.memory.gguf.graphs import graph_compute, is_known
 from gslc.memory.gguf.overhead import PROCESS, PROCESS_WITH_GPU, TOKEN_BYTES, overhead_of
 from gslc.memory.gguf.runtime import Runtime, runtime_of
 from gslc.memory.gguf.shape import ModelShape

@@ -17,9 +17,8 @@ RANK_SEVERAL_GPUS = 1
 RANK_SEVERAL_HOSTS = 2
 RANK_PARTIAL = 3
 RANK_CPU = 4
-RPC_SERVER_BYTES = (
-    128 << 20
-)  # host RAM of a ggml-rpc-server: program, libraries, staging (upstream caps it at one tensor chunk)
+# Host RAM of a ggml-rpc-server: program, libraries, staging (upstream caps it at one tensor chunk).
+RPC_SERVER_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,8 @@ class Ways:
             topic="memory",
             chosen=label,
             rule="gguf-footprint",
-            because=f"{plan.gpu_layers} of {self.planner.layers} layers on the GPUs, {run.cells * run.streams} cache cells",
+            because=f"{plan.gpu_layers} of {self.planner.layers} layers on the GPUs, "
+            f"{run.cells * run.streams} cache cells",
             evidence=(
                 ("gpu_bytes", plan.on_gpus),
                 ("host_bytes", plan.footprint.host.total),

@@ -217,12 +217,7 @@ def _engine_rules(
             )
         )
     layers = shape.blocks + 1
-    if (
-        isinstance(settings.gpu_layers, int)
-        and "gpu_layers"
-        and settings.gpu_layers > layers
-        and "-ngl" not in parsed.given
-    ):
+    if isinstance(settings.gpu_layers, int) and settings.gpu_layers > layers and "-ngl" not in parsed.given:
         found.append(
             KeyProblem(
                 code="GS315",

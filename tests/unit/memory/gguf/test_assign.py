@@ -11,7 +11,8 @@ from gslc.memory.gguf.assign import HOST, assign_layers
 
 NEW = profile_of("llama.cpp", "b11669")
 OLD = profile_of("llama-box", "v0.0.171")
-assert NEW and OLD
+assert NEW
+assert OLD
 
 
 def test_since_december_2025_the_output_layer_is_offloaded_first() -> None:

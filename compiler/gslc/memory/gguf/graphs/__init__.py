@@ -13,6 +13,27 @@ from gslc.memory.gguf.graphs.schedule import PIPELINE_COPIES, Scheduler
 from gslc.memory.gguf.runtime import Runtime
 from gslc.memory.gguf.shape import ModelShape
 
+# The same parts in the same order as llama (src/models/<name>.cpp).
+PLAIN = (
+    "llama",
+    "qwen2",
+    "qwen3",
+    "qwen3moe",
+    "mistral3",
+    "internlm2",
+    "baichuan",
+    "xverse",
+    "orion",
+    "exaone",
+    "smollm3",
+    "seed_oss",
+    "arcee",
+    "ernie4_5",
+    "hunyuan-dense",
+    "apertus",
+    "bailingmoe",
+    "maincoder",
+)
 GRAPHS: dict[str, Callable[[Builder, Sequence[int]], None]] = {
     "deepseek2": deepseek,
     "mamba": recurrent,
@@ -33,30 +54,8 @@ GRAPHS: dict[str, Callable[[Builder, Sequence[int]], None]] = {
     "nomic-bert-moe": encoder,
     "jina-bert-v2": encoder,
     "jina-bert-v3": encoder,
-    **{name: transformer for name in QUIRKS},
-    **{
-        name: transformer
-        for name in (
-            "llama",
-            "qwen2",
-            "qwen3",
-            "qwen3moe",
-            "mistral3",
-            "internlm2",
-            "baichuan",
-            "xverse",
-            "orion",
-            "exaone",
-            "smollm3",
-            "seed_oss",
-            "arcee",
-            "ernie4_5",
-            "hunyuan-dense",
-            "apertus",
-            "bailingmoe",
-            "maincoder",
-        )
-    },  # fmt: skip
+    **dict.fromkeys(QUIRKS, transformer),
+    **dict.fromkeys(PLAIN, transformer),
 }
 HOST_ALIGNMENT = 32  # ggml-backend.cpp, TENSOR_ALIGNMENT
 EDGE_BLOCKS = 2  # blocks kept at either end of a run of like ones: the allocator repeats itself from the second on

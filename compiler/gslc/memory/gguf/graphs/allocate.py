@@ -88,13 +88,18 @@ class Allocator:
             for src in node.src:
                 src.children -= 1
                 if src.children == 0 and src.views == 0:
-                    root = src.root
-                    if root is not None:
-                        root.views -= 1
-                        if root.views == 0 and root.children == 0 and root.allocated:
-                            self._release(root)
-                    elif src.allocated:
-                        self._release(src)
+                    self._done(src)
+
+    def _done(self, tensor: Tensor) -> None:
+        """Frees a tensor that nothing reads any more; a view's memory is its root's."""
+        root = tensor.root
+        if root is None:
+            if tensor.allocated:
+                self._release(tensor)
+            return
+        root.views -= 1
+        if root.views == 0 and root.children == 0 and root.allocated:
+            self._release(root)
 
     def _place(self, node: Tensor, backend: int) -> None:
         if node.home is not None or node.allocated or node.root is not None:

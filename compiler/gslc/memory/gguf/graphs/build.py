@@ -1,4 +1,4 @@
-"""The parts that llama.cpp's graphs are made of (src/llama-graph.cpp): inputs, norms, attention, feed forward, experts."""
+"""The parts of llama.cpp's graphs (src/llama-graph.cpp): inputs, norms, attention, feed forward, experts."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ class Builder:
         return self.rotations[key]
 
     def hadamard(self, x: Tensor, rotation: Tensor) -> Tensor:
-        """x rotated row by row."""
+        """X rotated row by row."""
         size = rotation.ne[0]
         if not x.contiguous():
             x = ops.cont(x)
@@ -245,20 +245,20 @@ class Builder:
             if part is not None:
                 self.graph.expand(part)
         keeper = block if source is None else source
-        key_cache, value_cache = self._caches(keeper)
+        key_cache, value_cache = self.caches(keeper)
         if k is not None:
-            self._store_keys(k, key_cache, windowed)
+            self.store_keys(k, key_cache, windowed)
         if v is not None:
             self._store_values(v, value_cache, keeper, windowed)
         cells = run.window_cells if windowed else run.cells
-        keys = self._key_view(key_cache, keeper, cells)
+        keys = self.key_view(key_cache, keeper, cells)
         values = self._value_view(value_cache, keeper, cells)
         x = self.attend(q, keys, values, self.mask(windowed), sinks, transposed=not run.flash)
         if rv is not None:
             x = self.hadamard(x, rv)
         return self.linear(x, out, block) if out else x
 
-    def _caches(self, block: int) -> tuple[Tensor, Tensor]:
+    def caches(self, block: int) -> tuple[Tensor, Tensor]:
         """The cache tensors of a block, made once."""
         key = ("cache", block)
         if key not in self._weights:
@@ -271,10 +271,12 @@ class Builder:
             )
             self._weights[("cache_v", block)] = self.cache(self.run.value_type, (width, cells, self.streams), block)
         keys, values = self._weights[key], self._weights[("cache_v", block)]
-        assert keys is not None and values is not None
+        assert keys is not None
+        assert values is not None
         return keys, values
 
-    def _store_keys(self, k: Tensor, cache: Tensor, windowed: bool) -> None:
+    def store_keys(self, k: Tensor, cache: Tensor, windowed: bool) -> None:
+        """Writes the ubatch's keys into the cache."""
         rows = ops.view(k, (k.ne[0] * k.ne[1], k.ne[2]), (k.nb[2], k.nb[2] * k.ne[2]))
         target = ops.reshape(cache, cache.ne[0], cache.ne[1] * cache.ne[2]) if self.streams > 1 else cache
         self.graph.expand(ops.store(target, rows, self.index(windowed, "k"), op="SET_ROWS"))
@@ -292,7 +294,8 @@ class Builder:
             rows = ops.reshape(rows, 1, rows.elements)
         self.graph.expand(ops.store(target, rows, self.index(windowed, "v"), op="SET_ROWS"))
 
-    def _key_view(self, cache: Tensor, block: int, cells: int) -> Tensor:
+    def key_view(self, cache: Tensor, block: int, cells: int) -> Tensor:
+        """The cached keys as (head, KV heads, cells, streams)."""
         head, heads = self.shape.key_head(block), self.shape.kv_heads[block]
         row = cache.nb[1]
         step = row // heads if heads else row

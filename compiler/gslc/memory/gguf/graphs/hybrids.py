@@ -110,7 +110,8 @@ def _gates(build: Builder, x: Tensor, block: int, heads: int, groups: int, per: 
         beta = ops.dup("UNARY", ops.reshape(build.linear(x, "ssm_beta", block), 1, heads, per, slots))
         alpha = ops.reshape(build.linear(x, "ssm_alpha", block), heads, per, slots)
     bias, decay = build.weight("ssm_dt", block, "bias"), build.weight("ssm_a", block, "")
-    assert bias is not None and decay is not None
+    assert bias is not None
+    assert decay is not None
     alpha = ops.dup("UNARY", ops.dup("ADD", alpha, bias))
     gate = ops.dup("MUL", alpha, decay)
     return ops.reshape(beta, 1, heads, per, slots), ops.reshape(gate, 1, heads, per, slots)
@@ -125,10 +126,7 @@ def jamba(build: Builder, blocks: Blocks) -> None:
     for block in blocks:
         before = x
         x = build.norm(x, "attn_norm", block)
-        if build.shape.recurrent[block]:
-            x = mamba(build, states, x, block)
-        else:
-            x = attention_part(build, x, block, quirks)
+        x = mamba(build, states, x, block) if build.shape.recurrent[block] else attention_part(build, x, block, quirks)
         if block == blocks[-1]:
             x, before = ops.get_rows(x, wanted), ops.get_rows(before, wanted)
         middle = ops.dup("ADD", before, x)

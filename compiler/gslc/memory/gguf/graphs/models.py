@@ -232,7 +232,8 @@ def latent_attention(build: Builder, x: Tensor, block: int) -> Tensor:
     q_nope = ops.view(q, (nope, heads, n), (q.nb[1], q.nb[2], q.nb[3]))
     q_pe = build.rope(ops.view(q, (rope, heads, n), (q.nb[1], q.nb[2], q.nb[3])))
     k_b, v_b = build.weight("attn_k_b", block), build.weight("attn_v_b", block)
-    assert k_b is not None and v_b is not None
+    assert k_b is not None
+    assert v_b is not None
     absorbed = ops.permute(ops.mul_mat(k_b, ops.permute(q_nope, 0, 2, 1, 3)), 0, 2, 1, 3)
     q = ops.concat(absorbed, q_pe, 0)
     compressed = ops.reshape(compressed, rank, 1, n)
@@ -240,9 +241,9 @@ def latent_attention(build: Builder, x: Tensor, block: int) -> Tensor:
     build.graph.expand(q)
     build.graph.expand(compressed)
     build.graph.expand(k)
-    cache, _ = build._caches(block)
-    build._store_keys(k, cache, windowed=False)
-    keys = build._key_view(cache, block, build.run.cells)
+    cache, _ = build.caches(block)
+    build.store_keys(k, cache, windowed=False)
+    keys = build.key_view(cache, block, build.run.cells)
     values = ops.view(keys, (rank, *keys.ne[1:]), keys.nb[1:])
     x = build.attend(q, keys, values, build.mask(windowed=False), expand_values=v_b)
     return build.linear(x, "attn_output", block)
@@ -335,10 +336,7 @@ def encoder_block(build: Builder, x: Tensor, block: int, mask: Tensor, wanted: T
         x = build.norm(ops.dup("ADD", x, before), "attn_norm_2", block, kind="NORM")
     middle = x
     every = shape.integer("moe_every_n_layers")
-    if every and block % every == 1:
-        x = build.experts(x, block, normed=False)
-    else:
-        x = build.ffn(x, block)
+    x = build.experts(x, block, normed=False) if every and block % every == 1 else build.ffn(x, block)
     x = ops.dup("ADD", x, middle)
     return build.norm(x, "layer_output_norm", block, kind="NORM")
 

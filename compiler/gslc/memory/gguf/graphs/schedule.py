@@ -119,8 +119,7 @@ class Scheduler:
             for src in node.src:
                 if src.backend < 0:
                     src.backend = src.root.backend if src.root is not None else node.backend
-            if node.backend < 0:
-                node.backend = 0
+            node.backend = max(node.backend, 0)
 
     def _from_current(self, tensor: Tensor) -> int:
         home = tensor.root.home if tensor.root is not None else tensor.home
@@ -158,9 +157,7 @@ class Scheduler:
                 continue
             fresh = node.backend != split.backend
             if not fresh and split.inputs:
-                fresh = any(
-                    src.weight and src.backend != split.backend and src.home != split.backend for src in node.src
-                )
+                fresh = any(src.weight and split.backend not in (src.backend, src.home) for src in node.src)
             if fresh:
                 split.end = index
                 split = Split(node.backend, index, len(nodes), [])

@@ -32,8 +32,27 @@ class Tensor:
     The fields below `order` are working fields of the scheduler and the allocator.
     """
 
-    __slots__ = ("address", "allocated", "backend", "buffer", "children", "copies", "home", "is_input", "is_output",
-                 "kind", "nb", "ne", "op", "root", "size", "src", "visited", "views", "weight")  # fmt: skip
+    __slots__ = (
+        "address",
+        "allocated",
+        "backend",
+        "buffer",
+        "children",
+        "copies",
+        "home",
+        "is_input",
+        "is_output",
+        "kind",
+        "nb",
+        "ne",
+        "op",
+        "root",
+        "size",
+        "src",
+        "views",
+        "visited",
+        "weight",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ trees() {
     folder=$cache/systemd-$suite
     packages=systemd,systemd-sysv,dbus,curl,iproute2,python3,ca-certificates
     # sid has llama.cpp: the newest systemd is booted together with a real engine
-    [ $suite = trixie ] || packages+=,llama.cpp-tools,llama.cpp-tools-extra
+    [ $suite = trixie ] || packages+=,llama.cpp-tools,llama.cpp-tools-extra,libggml0-backend-rpc
     [ "$(cat "$folder/complete" 2> /dev/null)" = "$packages" ] && continue
     rm -rf "$folder"
     debootstrap --variant=minbase --include="$packages" --keyring="$keyring" "$suite" "$folder" "$mirror" \

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,8 +22,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "compiler"), str(ROOT / "tests" / "support
 
 from model_files import Sparse  # noqa: E402 - the path above makes it importable
 from test_llama_server import dense  # noqa: E402
+from tests.support.plans import make_cluster, make_host, make_instance, make_launch, make_plan, templates  # noqa: E402
+from tests.support.target_trees import install_systemd, put  # noqa: E402
 
-from tests.support.target_trees import put  # noqa: E402
+from gslc.ir.plan import ModelFile  # noqa: E402
+from gslc.targets.systemd import SystemdTarget  # noqa: E402
 
 REAL = ROOT / "tests" / "real"
 CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
@@ -51,7 +55,7 @@ def tiny_model() -> None:
     """A dense llama with random weights: zeros would give no numbers to choose a token by."""
     made = dense(blocks=2, width=256, kind="F32")
     assert isinstance(made, Sparse)
-    chance = random.Random(1)  # noqa: S311 - weights, not secrets
+    chance = random.Random(1)
     count = (made.size - len(made.head) + 3) // 4
     weights = array.array("f", (chance.uniform(-0.1, 0.1) for _ in range(count)))
     MODEL.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +175,124 @@ true
     return result("llama.cpp", "compose", done, "")
 
 
+def llama_rpc_systemd() -> Run:
+    """llama-server with an RPC server on another host: two booted systems, each in a network namespace of its own."""
+    subprocess.run([REAL / "install_targets.sh", "packages", "trees"], check=True)
+    tiny_model()
+    files = (
+        ModelFile(
+            path=str(MODEL), size_bytes=MODEL.stat().st_size, sha256=sha256(MODEL.read_bytes()).hexdigest(), url=None
+        ),
+    )
+    rpc = make_launch(
+        "tiny-0-rpc-0",
+        role="rpc",
+        host="borea",
+        listen="10.77.0.2",
+        port=20001,
+        health_path=None,
+        program="/usr/libexec/x86_64-linux-gnu/llama/bin/ggml-rpc-server",
+        argv=("-H", "10.77.0.2", "-p", "20001"),
+    )
+    leader = make_launch(
+        "tiny-0",
+        listen="10.77.0.1",
+        program="/usr/bin/llama-server",
+        files=files,
+        after=("tiny-0-rpc-0",),
+        argv=(
+            "-m",
+            str(MODEL),
+            "--host",
+            "10.77.0.1",
+            "--port",
+            "20000",
+            "-c",
+            "512",
+            "-np",
+            "1",
+            "--alias",
+            "tiny",
+            "--rpc",
+            "10.77.0.2:20001",
+            "--device",
+            "RPC0",
+            "-ngl",
+            "99",
+            "--fit",
+            "off",
+        ),
+    )
+    cluster = make_cluster(make_host(address="10.77.0.1"), make_host("borea", address="10.77.0.2"))
+    output = SystemdTarget(templates=templates).render(make_plan(make_instance((leader, rpc))), cluster).value or ()
+    names = [f"gslc{os.getpid()}{letter}" for letter in "ab"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for host in ("atlas", "borea"):
+            install_systemd(output, "lab", folder / host, (host,))
+            copy = folder / host / MODEL.relative_to("/")
+            copy.parent.mkdir(parents=True)
+            shutil.copyfile(MODEL, copy)
+        (folder / "atlas.sh").write_text(ASK.replace("127.0.0.1", "10.77.0.1") + RPC_LEADER, encoding="utf-8")
+        (folder / "borea.sh").write_text(RPC_FOLLOWER, encoding="utf-8")
+        try:
+            subprocess.run(["bash", "-euc", NAMESPACES, "-", *names], check=True)
+            started = [
+                subprocess.Popen(
+                    [REAL / "boot_systemd.sh", folder / host, folder / f"{host}.sh"],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={
+                        **os.environ,
+                        "ROOTFS": str(CACHE / "systemd-sid"),
+                        "NETNS": namespace,
+                        "JOURNAL": str(folder / f"{host}.journal"),
+                    },
+                )
+                for host, namespace in zip(("atlas", "borea"), names, strict=True)
+            ]
+            outcomes = [process.communicate() for process in started]
+        finally:
+            for namespace in names:
+                subprocess.run(["ip", "netns", "delete", namespace], check=False)
+        journals = "".join(path.read_text(errors="replace")[-3000:] for path in sorted(folder.glob("*.journal")))
+    done = subprocess.CompletedProcess([], 0, "".join(out for out, _ in outcomes), "".join(err for _, err in outcomes))
+    return result("llama.cpp over RPC, two hosts", "systemd", done, journals)
+
+
+NAMESPACES = """
+ip netns add $1; ip netns add $2
+ip link add name v0 netns $1 type veth peer name v0 netns $2
+ip -n $1 address add 10.77.0.1/24 dev v0; ip -n $2 address add 10.77.0.2/24 dev v0
+for name in $1 $2; do ip -n $name link set lo up; ip -n $name link set v0 up; done
+"""
+RPC_LEADER = """
+unit=gslc-lab-tiny-0.service
+echo "version: llama.cpp $(llama-server --version 2>&1 | sed -n 's/^version: //p') under $(systemctl --version | head -n 1)"
+[ -z "$(cd /etc/systemd/system; systemd-analyze verify --man=no --recursive-errors=yes gslc-lab* 2>&1)" ] && echo "verified: systemd-analyze verify on both hosts"
+systemctl start gslc-lab.target && systemctl is-active --quiet $unit && echo "started: the leader waited for the other host's port"
+answer=$(ask) && echo "answered: $answer, layers on the other host"
+before=$(systemctl show --property MainPID --value $unit); kill -9 $before
+for _ in $(seq 100); do now=$(systemctl show --property MainPID --value $unit); [ $now != 0 ] && [ $now != $before ] && break; sleep 0.2; done
+ready && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9 of the leader, the same answer"
+systemctl stop gslc-lab.target $unit
+[ "$(systemctl is-active $unit) $(systemctl show --property Result --value $unit)" = "inactive success" ] && echo "stopped: inactive, success"
+true
+"""
+RPC_FOLLOWER = """
+sleep 4
+systemctl start gslc-lab.target
+seen=no
+for _ in $(seq 90); do
+  if curl --silent --max-time 2 http://10.77.0.1:20000/health > /dev/null; then seen=yes; gone=0; else gone=$((gone + 1)); fi
+  [ $seen = yes ] && [ ${gone:-0} -gt 12 ] && break
+  sleep 1
+done
+true
+"""
+
+
 def result(engine: str, target: str, done: subprocess.CompletedProcess[str], journal: str) -> Run:
     """What a script said, as a run."""
     found = said(done.stdout)
@@ -183,4 +305,4 @@ def result(engine: str, target: str, done: subprocess.CompletedProcess[str], jou
     )
 
 
-RUNS: tuple[Callable[[], Run], ...] = (llama_systemd, llama_compose)
+RUNS: tuple[Callable[[], Run], ...] = (llama_systemd, llama_rpc_systemd, llama_compose)

@@ -21,6 +21,7 @@ from gslc.targets.reviews import (
     review_image,
     review_mixed_targets,
     review_mounts,
+    review_names,
     review_reach,
     review_values,
 )
@@ -121,6 +122,7 @@ class ComposeTarget:
         instances = instances_of(plan, self.name)
         return (
             *review_mixed_targets(instances, cluster),
+            *review_names(instances, cluster),
             *review_image(instances, cluster),
             *review_mounts(instances, cluster),
             *review_reach(instances, cluster),

@@ -40,6 +40,21 @@ def review_mixed_targets(instances: Iterable[Instance], cluster: Cluster) -> Ite
             break
 
 
+def review_names(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Parts of two models that would be one service of a host (model a's a-0-rpc-0 and model a-0-rpc's first replica)."""
+    owners: dict[tuple[str, str], Instance] = {}
+    for instance, shard in _shards(instances):
+        first = owners.setdefault((shard.host, shard.launch.name), instance)
+        if first is not instance:
+            yield Diagnostic(
+                code="GS662",
+                place=cluster.places.key("models", instance.model),
+                message=f"models {first.model} and {instance.model} would both have a service {shard.launch.name} "
+                f"on {shard.host}",
+                help=f"rename model {instance.model}",
+            )
+
+
 def review_program(
     instances: Iterable[Instance], cluster: Cluster, concerns: Callable[[Shard], bool] = _every
 ) -> Iterator[Diagnostic]:

@@ -16,7 +16,7 @@ from gslc.targets.addresses import local_address, probe, remote_address, shards_
 from gslc.targets.devices import process_variables
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
 from gslc.targets.render import Quoted, Renderer
-from gslc.targets.reviews import review_mixed_targets, review_program, review_reach, review_systemd_values
+from gslc.targets.reviews import review_mixed_targets, review_names, review_program, review_reach, review_systemd_values
 
 _PYTHON = "/usr/bin/python3"
 _SECRETS = "/etc/gslc/secrets"
@@ -115,6 +115,7 @@ class SystemdTarget:
         instances = instances_of(plan, self.name)
         return (
             *review_mixed_targets(instances, cluster),
+            *review_names(instances, cluster),
             *review_program(instances, cluster),
             *review_reach(instances, cluster),
             *review_systemd_values(instances, cluster),

@@ -241,3 +241,8 @@ def test_workers_that_would_have_to_restart_with_their_leader_are_told_of() -> N
     )
     found = review(instance(make_launch(group_restart=True), worker), hosts=(host(), host("borea", address="10.0.0.2")))
     assert found == ["GS660"]
+
+
+def test_two_models_with_one_service_name_are_refused() -> None:
+    rpc = make_launch("a-0-rpc-0", role="rpc", port=20001, health_path=None)
+    assert review(instance(make_launch("a-0"), rpc), instance(make_launch("a-0-rpc-0", port=20002))) == ["GS662"]

@@ -263,3 +263,10 @@ def test_a_follower_that_nobody_can_reach_is_refused() -> None:
 def test_a_character_that_no_process_can_be_given_is_refused(text: str) -> None:
     plan = make_plan(make_instance(make_launch(argv=(text,))))
     assert [one.code for one in SystemdTarget(templates=templates).review(plan, make_cluster(make_host()))] == ["GS655"]
+
+
+def test_two_models_with_one_service_name_are_refused() -> None:
+    rpc = make_launch("a-0-rpc-0", role="rpc", port=20001, health_path=None)
+    plan = make_plan(make_instance((make_launch("a-0"), rpc)), make_instance(make_launch("a-0-rpc-0", port=20002)))
+    found = SystemdTarget(templates=templates).review(plan, make_cluster(make_host()))
+    assert [(one.code, str(one.place)) for one in found] == [("GS662", "models/a-0-rpc:1:1")]

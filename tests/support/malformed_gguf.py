@@ -46,6 +46,7 @@ def cases() -> Iterator[Case]:
     yield from _preambles()
     yield from _keys()
     yield from _arrays()
+    yield from _floods()
     yield from _tensors()
     yield from _cut_off()
 
@@ -110,6 +111,17 @@ def _keys() -> Iterator[Case]:
         preamble(0, 1) + key("general.architecture", 8, text("")) + bytes(64),
         "general.architecture",
     )
+
+
+def _floods() -> Iterator[Case]:
+    """More hyper-parameters than any model has."""
+    texts = [key(f"k{number}", 8, text("x" * 4000)) for number in range(2_200)]
+    yield "texts of 8.8 MB", with_keys(*texts), "more than any has"
+    names = [key(f"{number:04}" + "k" * 60_000, 0, b"x") for number in range(150)]
+    yield "keys of 9 MB", with_keys(*names), "more than any has"
+    numbers = _array(0, 4096, bytes(4096))
+    yield "a million numbers", with_keys(*(key(f"k{n}", 9, numbers) for n in range(300))), "more than any has"
+    yield "140,000 arrays", with_keys(key("a", 9, _array(9, 140_000, _array(0, 0) * 140_000))), "more than any has"
 
 
 def _array(kind: int, count: int, payload: bytes = b"") -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gslc.edges.fetching import Fetch
 from gslc.edges.gguf_choice import GgufModel, choose_model, choose_projector, is_projector
-from gslc.edges.gguf_header import HEADER_LIMIT_LOCAL, HEADER_LIMIT_REMOTE, GgufHeader, read_header
+from gslc.edges.gguf_header import GgufHeader, read_header
 from gslc.edges.gguf_model import gguf_facts
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.hub import HubError, HubFile
@@ -14,7 +14,7 @@ from gslc.ir.facts import GgufFacts, ModelFacts
 
 MIB = 1024**2
 # A header has 0.6-10 MB: few requests for the usual one, and little too much at its end.
-REMOTE_CHUNK = 2 * MIB
+FIRST_PART_CHUNK = 2 * MIB
 LATER_PART_CHUNK = 1 * MIB  # headers of later parts have a few KiB
 PROJECTOR = "clip"
 
@@ -54,9 +54,7 @@ def _read(fetch: Fetch, model: GgufModel) -> GgufFacts:
 
 
 def _header(fetch: Fetch, file: HubFile, *, first: bool) -> GgufHeader:
-    local = fetch.source.kind == "file"
-    limit = HEADER_LIMIT_LOCAL if local else HEADER_LIMIT_REMOTE
-    return read_header(fetch.reader(file), limit_bytes=limit, chunk_bytes=REMOTE_CHUNK if first else LATER_PART_CHUNK)
+    return read_header(fetch.reader(file), chunk_bytes=FIRST_PART_CHUNK if first else LATER_PART_CHUNK)
 
 
 def malformed(fetch: Fetch, wrong: HeaderError) -> HubError:

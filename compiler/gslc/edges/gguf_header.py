@@ -21,8 +21,7 @@ from gslc.ir.tensor_types import GGML_REMOVED, GGML_TYPES, element_count
 
 MAGIC = b"GGUF"
 MAGIC_REVERSED = b"FUGG"
-HEADER_LIMIT_LOCAL = 512 * 1024 * 1024
-HEADER_LIMIT_REMOTE = 64 * 1024 * 1024
+HEADER_LIMIT = 64 * 1024 * 1024  # published headers have 0.6-16 MB; more would take seconds to walk
 CHUNK_BYTES = 1024 * 1024
 TENSOR_NAME_MAX = 63  # GGML_MAX_NAME is 64 with its NUL
 TENSOR_NAME_MAX_IMAGE = 127  # stable-diffusion.cpp builds ggml with GGML_MAX_NAME=128
@@ -53,9 +52,7 @@ class GgufHeader:
     file_bytes: int
 
 
-def read_header(
-    reader: RangeReader, *, limit_bytes: int = HEADER_LIMIT_LOCAL, chunk_bytes: int = CHUNK_BYTES
-) -> GgufHeader:
+def read_header(reader: RangeReader, *, limit_bytes: int = HEADER_LIMIT, chunk_bytes: int = CHUNK_BYTES) -> GgufHeader:
     """The header of one file; HeaderError with offset and expectation for anything that llama.cpp would not load.
 
     Big-endian files are read too (`big_endian` says so); no engine on amd64 or arm64 loads them.

@@ -13,6 +13,10 @@ NESTING_MAX = 4
 KEPT_TEXT_MAX = 4_096  # a longer text (a licence, a template) is no hyper-parameter
 KEPT_ARRAY_MAX = 4_096
 ALIGNMENT_KEY = "general.alignment"
+# What keys may cost in memory and time: bytes of names and kept texts, 8 for a kept element, 64 for an array. Published
+# headers cost a few thousand; without a limit 64 MiB of small keys would need gigabytes.
+BUDGET = 8 * 1024 * 1024
+ELEMENT_COST, ARRAY_COST = 8, 64
 
 # Value types: name and struct letter (gguf.h, enum gguf_type).
 _SCALARS: dict[int, tuple[str, str]] = {
@@ -33,8 +37,14 @@ class KeyReader:
         self._u64 = struct.Struct(order + "Q")
         self._structs = {code: struct.Struct(order + letter) for code, (_, letter) in _SCALARS.items()}
         self._seen: set[str] = set()
+        self._budget = BUDGET
         self.hyper: dict[str, HyperValue] = {}
         self.tokens = 0
+
+    def _spend(self, cost: int) -> None:
+        self._budget -= cost
+        if self._budget < 0:
+            raise self._cursor.fail("expected the hyper-parameters of one model, found more than any has")
 
     # -------------------------------------------------------------- texts
 
@@ -71,6 +81,7 @@ class KeyReader:
         if key in self._seen:
             raise cursor.fail(f"the key {key} stands here a second time", place)
         self._seen.add(key)
+        self._spend(len(key))
         type_place = cursor.offset
         code = cursor.number(self._u32, f"the type of {key}")
         kept = not key.startswith("tokenizer.") or key in _KEPT_TOKENIZER
@@ -110,6 +121,7 @@ class KeyReader:
         if not kept or length > KEPT_TEXT_MAX:
             self._cursor.skip(length, f"the value of {key}")
             return
+        self._spend(length)
         raw = self._cursor.take(length, f"the value of {key}")
         try:
             self.hyper[key] = raw.decode("utf-8")
@@ -141,6 +153,7 @@ class KeyReader:
 
     def _array_head(self, key: str) -> tuple[int, int]:
         cursor = self._cursor
+        self._spend(ARRAY_COST)
         place = cursor.offset
         code = cursor.number(self._u32, f"the element type of {key}")
         if code not in _SCALARS and code not in (_STRING, _ARRAY):
@@ -159,6 +172,8 @@ class KeyReader:
         if key == "tokenizer.ggml.tokens":
             self.tokens = count
         kept = kept and count <= KEPT_ARRAY_MAX
+        if kept:
+            self._spend(count * ELEMENT_COST)
         if code == _STRING:
             if kept:
                 self._kept_strings(key, count)
@@ -179,6 +194,7 @@ class KeyReader:
                 self._cursor.skip(length, f"an element of {key}")
                 self._skip_strings(key, count - len(texts) - 1)
                 return
+            self._spend(length)
             raw = self._cursor.take(length, f"an element of {key}")
             texts.append(raw.decode("utf-8", "replace"))
         self.hyper[key] = tuple(texts)

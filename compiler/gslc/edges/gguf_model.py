@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from gslc.edges.gguf_header import COUNT_MAX, HEADER_LIMIT_LOCAL, IMAGE_FALLBACK, GgufHeader, read_header
+from gslc.edges.gguf_header import COUNT_MAX, HEADER_LIMIT, IMAGE_FALLBACK, GgufHeader, read_header
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.ranges import RangeReader
 from gslc.edges.tensor_groups import RawTensor, group_tensors
@@ -92,6 +92,6 @@ def _check_split(headers: Sequence[GgufHeader]) -> None:
         raise HeaderError(headers[0].name, 0, f"expected {declared} tensors in all files of the split, found {found}")
 
 
-def read_gguf_header(reader: RangeReader, *, limit_bytes: int = HEADER_LIMIT_LOCAL) -> GgufFacts:
+def read_gguf_header(reader: RangeReader, *, limit_bytes: int = HEADER_LIMIT) -> GgufFacts:
     """The facts of a model that is one file; HeaderError with offset and expectation otherwise."""
     return gguf_facts([read_header(reader, limit_bytes=limit_bytes)])

@@ -18,7 +18,7 @@ from gslc.ir.tensor_types import SAFETENSORS_BITS, safetensors_tensor_bytes
 
 # Published shards have headers of 10-200 KB; one file with 100,000 tensors has 12 MB. The format allows 100 MB.
 HEADER_MAX = 16 * 1024 * 1024
-TENSORS_MAX = 131_072
+TENSORS_MAX = 65_536
 FIRST_READ_BYTES = 128 * 1024
 DIMENSIONS_MAX = 8
 NAME_MAX = 1_024
@@ -78,7 +78,11 @@ def _parse(name: str, raw: bytes) -> dict[str, object]:
     A table has two lists and one object a tensor, so a text with more, which could fill the memory, is refused.
     """
     entries = raw.count(b'"dtype"')
-    if entries > TENSORS_MAX or raw.count(b"[") > 2 * entries + 2 or raw.count(b"{") > entries + 2:
+    # A tensor has three members, and at most eight dimensions and two offsets; beside the table there is only
+    # __metadata__, a few short pairs (16,384 commas and colons leave room for them).
+    crowded = raw.count(b"[") > 2 * entries + 2 or raw.count(b"{") > entries + 2
+    crowded = crowded or max(raw.count(b","), raw.count(b":")) > 12 * entries + 16_384
+    if entries > TENSORS_MAX or crowded:
         raise HeaderError(name, 8, f"expected a table of at most {TENSORS_MAX} tensors and nothing else")
     try:
         table: object = json.loads(raw.decode("utf-8"))

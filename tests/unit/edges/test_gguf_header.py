@@ -277,6 +277,15 @@ def test_a_malformed_header_is_refused_with_its_place(raw: bytes, words: str) ->
     assert time.process_time() - started < 2
 
 
+def test_the_largest_header_that_is_read_ends_in_two_seconds() -> None:
+    count = 8 * 1024 * 1024 - 4096
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + text("general.architecture") + value_of("x")
+    raw = head + text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, count) + bytes(8 * count) + bytes(64)
+    started = time.process_time()
+    assert facts_of(raw).vocabulary_size == count
+    assert time.process_time() - started < 2
+
+
 # ------------------------------------------------------------------ fuzz
 
 SEEDS = [

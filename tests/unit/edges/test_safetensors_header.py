@@ -82,6 +82,8 @@ MALFORMED = {
     "nesting": (file_of(b"[" * 5000), "nothing else"),
     "objects in objects": (file_of(b'{"a":' * 5000), "nothing else"),
     "many empty lists": (file_of(b"{" + b'"a":[],' * 9000), "nothing else"),
+    "many numbers": (file_of(b'{"a": {"dtype": "F32", "shape": [' + b"1," * 20_000 + b"1]}}"), "nothing else"),
+    "many pairs": (file_of(b"{" + b",".join(b'"k%d":1' % n for n in range(20_000)) + b"}"), "nothing else"),
     "a huge number": (file_of(b'{"a": ' + b"1" * 6000 + b"}"), "usual size"),
     "entry no object": (file_of({"a": 1}), "an object for a"),
     "no dtype": (file_of({"a": {"shape": [], "data_offsets": [0, 4]}}, 4), "dtype of the format"),

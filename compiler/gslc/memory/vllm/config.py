@@ -34,6 +34,11 @@ def integer(config: Config, *keys: str, default: int = 0) -> int:
     return default
 
 
+def interval(config: Config, *keys: str, default: int) -> int:
+    """As `integer`, for a number that divides: at least 1."""
+    return max(1, integer(config, *keys, default=default))
+
+
 def number(config: Config, *keys: str) -> float | None:
     """The first of `keys` that holds a number, else None."""
     for key in keys:

@@ -12,7 +12,7 @@ from gslc.ir.plan import DeviceMemory
 from gslc.memory.vllm.fit import Fit, fit
 from gslc.memory.vllm.legality import card_refusals, layout_words, refusals
 from gslc.memory.vllm.options import MEASURED_VERSION, device_memory, host_bytes, layout_decisions
-from gslc.memory.vllm.review import PROBLEM_CODES, refusal_words, sizes_help
+from gslc.memory.vllm.review import PROBLEM_CODES, refusal_words, sizes_help, unreadable
 from gslc.memory.vllm.table import disagreement
 from gslc.memory.vllm.view import KV_TYPES, Keys, View, view_of
 
@@ -34,7 +34,7 @@ def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
     if view is None:
         problem = _error(
             "GS340",
-            f"{facts.source} has no config.json that vLLM could read",
+            f"{facts.source}: {unreadable(facts)}",
             Place(file=facts.source),
             "choose a repository with safetensors weights",
         )

@@ -36,7 +36,7 @@ def read_quantization(config: Config) -> Quantization:
     if method == "awq":
         return Quantization(
             method="awq",
-            bits=integer(found, "bits", "w_bit", default=4),
+            bits=_bits(found),
             group=max(0, integer(found, "group_size", "q_group_size", default=128)),
             zero_points=flag(found, "zero_point", default=True),
             kept=kept,
@@ -44,7 +44,7 @@ def read_quantization(config: Config) -> Quantization:
     if method in {"gptq", "gptq_marlin"}:
         return Quantization(
             method="gptq",
-            bits=integer(found, "bits", default=4),
+            bits=_bits(found),
             group=max(0, integer(found, "group_size", default=128)),
             zero_points=True,
             reordered=flag(found, "desc_act"),
@@ -56,7 +56,7 @@ def read_quantization(config: Config) -> Quantization:
         return Quantization(
             method=method,
             bits=8,
-            block=(block[0], block[1]) if len(block) == 2 else None,
+            block=_pair(block),
             activation_bits=8,
             kept=kept,
         )
@@ -76,6 +76,17 @@ def read_quantization(config: Config) -> Quantization:
     return Quantization(method=method, bits=integer(found, "bits", default=int(number(found, "bits") or 8)), kept=kept)
 
 
+def _bits(found: Config) -> int:
+    """Bits of a packed value; what no packing has counts as 4."""
+    bits = integer(found, "bits", "w_bit", default=4)
+    return bits if bits in {2, 3, 4, 8} else 4
+
+
+def _pair(block: tuple[int, ...]) -> tuple[int, int] | None:
+    """Rows and columns of a block; None where the configuration says no such thing."""
+    return (block[0], block[1]) if len(block) == 2 and min(block) > 0 else None
+
+
 def _compressed(found: Config, kept: tuple[str, ...]) -> Quantization:
     groups = mapping(found, "config_groups") or {}
     weights: Config = {}
@@ -91,7 +102,7 @@ def _compressed(found: Config, kept: tuple[str, ...]) -> Quantization:
         method="compressed-tensors-float" if floating else "compressed-tensors",
         bits=bits,
         group=max(0, integer(weights, "group_size", default=0)),
-        block=(block[0], block[1]) if len(block) == 2 else None,
+        block=_pair(block),
         zero_points=not flag(weights, "symmetric", default=True),
         activation_bits=integer(activations, "num_bits", default=16) if activations is not None else 16,
         kept=kept,

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from gslc.engines.vllm_command import KEYED, NATIVE_NODES_FROM, OWNED, native_nodes, utilization_words
 from gslc.engines.vllm_flags import Argument
 from gslc.ir.diagnostic import Diagnostic, Excluded, Severity
+from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Model
 from gslc.ir.placement import Request
 from gslc.memory.vllm.architectures import known_architecture
 from gslc.memory.vllm.legality import refusals
+from gslc.memory.vllm.plausible import implausible
 from gslc.memory.vllm.view import KV_TYPES, Keys, View, needs_remote_code, view_of
 
 LONG_CONTEXT = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
@@ -80,13 +82,24 @@ def _say(
 def _not_servable(request: Request) -> Diagnostic:
     facts = request.facts
     gguf = facts is not None and facts.gguf is not None
-    what = "vLLM does not serve GGUF files" if gguf else "vLLM needs a config.json, and the pinned files have none"
+    what = "vLLM does not serve GGUF files" if gguf else unreadable(facts)
     return _say(
         request,
         "GS340",
         what,
         ("backend",) if request.model.backend is not None else ("source",),
         "remove `backend: vllm`" if gguf else "choose a repository with safetensors weights",
+    )
+
+
+def unreadable(facts: ModelFacts | None) -> str:
+    """Why there is nothing to count: no config.json, or one that describes no model."""
+    config = facts.safetensors.config if facts is not None and facts.safetensors is not None else None
+    wrong = implausible(config) if config else None
+    return (
+        f"config.json describes no model: {wrong}"
+        if wrong
+        else "vLLM needs a config.json, and the pinned files have none"
     )
 
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gslc.ir.facts import SafetensorsFacts
-from gslc.memory.vllm.config import Config, architecture, flag, integer, integers, mapping, text, text_config, words
+from gslc.memory.vllm.config import (
+    Config,
+    architecture,
+    flag,
+    integer,
+    integers,
+    interval,
+    mapping,
+    text,
+    text_config,
+    words,
+)
 from gslc.memory.vllm.families import DEFAULT_FAMILY, FAMILIES, Family
 from gslc.memory.vllm.quantization import Quantization, read_quantization
 
@@ -150,7 +161,8 @@ def read_shape(facts: SafetensorsFacts) -> Shape:
     head_width = integer(
         inner, "head_dim", "attention_head_dim", "kv_channels", default=hidden // heads if heads else 0
     )
-    kinds = _kinds(inner, model_type, layers)
+    # A pattern of another length than the layers is cut or continued with attention.
+    kinds = (*_kinds(inner, model_type, layers), *_all("full", layers))[:layers]
     return Shape(
         architecture=architecture(config),
         model_type=model_type,
@@ -262,23 +274,25 @@ def _kinds_by_rule(inner: Config, model_type: str, layers: int) -> tuple[LayerKi
     if model_type == "falcon_h1":
         return _all("both", layers)
     if model_type == "jamba":
-        period, offset = integer(inner, "attn_layer_period", default=8), integer(inner, "attn_layer_offset", default=4)
+        period, offset = interval(inner, "attn_layer_period", default=8), integer(inner, "attn_layer_offset", default=4)
         return _mix((index % period == offset for index in range(layers)), "mamba")
     if model_type == "bamba":
         attention = integers(inner, "attn_layer_indices")
         return _mix((index in attention for index in range(layers)), "mamba")
     if model_type in {"qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"}:
-        interval = integer(inner, "full_attention_interval", default=4)
-        return _mix(((index + 1) % interval == 0 for index in range(layers)), "linear")
+        step = interval(inner, "full_attention_interval", default=4)
+        return _mix(((index + 1) % step == 0 for index in range(layers)), "linear")
     if model_type == "llama4_text" and integer(inner, "attention_chunk_size"):
-        rotated = integers(inner, "no_rope_layers") or tuple(int((index + 1) % 4 != 0) for index in range(layers))
+        written = integers(inner, "no_rope_layers")
+        usual = tuple(int((index + 1) % 4 != 0) for index in range(layers))
+        rotated = written if len(written) >= layers else usual
         return _mix((not rotated[index] for index in range(layers)), "chunked")
     if not window:
         return _all("full", layers)
     if model_type in {"gemma2", "gpt_oss"}:
         return _mix((index % 2 == 1 for index in range(layers)), "sliding")
     if model_type in {"gemma3", "gemma3_text", "cohere2", "exaone4", "olmo3"}:
-        pattern = integer(
+        pattern = interval(
             inner, "sliding_window_pattern", "_sliding_window_pattern", default=6 if "gemma" in model_type else 4
         )
         return _mix(((index + 1) % pattern == 0 for index in range(layers)), "sliding")
@@ -338,7 +352,7 @@ def _experts(inner: Config, model_type: str, layers: int, hidden: int) -> Expert
 def _expert_layers(inner: Config, model_type: str, layers: int) -> tuple[int, ...]:
     if model_type == "jamba":
         period, offset = (
-            integer(inner, "expert_layer_period", default=2),
+            interval(inner, "expert_layer_period", default=2),
             integer(inner, "expert_layer_offset", default=1),
         )
         return tuple(index for index in range(layers) if index % period == offset)

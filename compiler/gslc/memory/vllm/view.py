@@ -12,6 +12,7 @@ from gslc.memory.vllm.architectures import generates_embeddings_only
 from gslc.memory.vllm.context import default_context, derived_max_tokens
 from gslc.memory.vllm.fit import Wish
 from gslc.memory.vllm.legality import Terms
+from gslc.memory.vllm.plausible import implausible
 from gslc.memory.vllm.shape import Shape, read_shape
 
 KV_TYPES = {"f16": "auto", "bf16": "auto", "auto": "auto", "fp8": "fp8", "fp8_e4m3": "fp8_e4m3", "fp8_e5m2": "fp8_e5m2"}
@@ -86,7 +87,7 @@ def view_of(
 ) -> View | None:
     """The model as this release will see it; None where there is no config.json to go by."""
     files = facts.safetensors
-    if files is None or not files.config:
+    if files is None or not files.config or implausible(files.config) is not None:
         return None
     parsed = parse_arguments(args, version)
     read = read_settings(parsed.arguments)

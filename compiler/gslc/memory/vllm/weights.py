@@ -110,7 +110,8 @@ def rank_shape(shape: Shape, matrix: Matrix, ranks: int, *, expert_parallel: boo
         return outputs, -(-inputs // ranks), repeats, outputs
     if matrix.split == "heads":
         queries, keys, values = matrix.parts
-        replicated = max(1, -(-ranks // shape.kv_heads)) if shape.kv_heads < ranks else 1
+        keys_held = max(1, shape.kv_heads)
+        replicated = -(-ranks // keys_held) if keys_held < ranks else 1
         share = -(-queries // ranks) + (-(-(keys * replicated) // ranks)) + (-(-(values * replicated) // ranks))
         return share, inputs, repeats, share
     if matrix.split in {"expert_column", "expert_row"}:

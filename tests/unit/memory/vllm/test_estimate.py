@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.vllm_models import GIB, H200, RTX_4090, T4, facts_of
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.vllm_models import CONFIGS, GIB, H200, RTX_4090, T4, facts_of
 
 from gslc.ir.diagnostic import Outcome
 from gslc.ir.estimate import Estimate, EstimateAsk
+from gslc.ir.facts import Json
 from gslc.ir.inputs import GpuKind
 from gslc.memory.vllm import estimate
 
@@ -137,3 +140,41 @@ def test_files_that_disagree_with_their_configuration_are_believed_and_told() ->
     assert [item.code for item in outcome.diagnostics] == ["GS363"]
     assert outcome.value is not None
     assert outcome.value.devices[0].weights == 128_256 * 4096 * 2
+
+
+ODD: list[Json] = [
+    0, -1, 1, 3, 10**6, 10**9, 10**18, None, "x", True, 1.5, float("inf"), float("nan"), (), ("a",), (1, 2), {}, {"a": 1},
+    {"factor": 0, "rope_type": "yarn"}, {"quant_method": "awq", "bits": 0, "group_size": 0},
+    {"quant_method": "fp8", "weight_block_size": (0, 0)}, {"quant_method": "compressed-tensors", "config_groups": {"g": {}}},
+]  # fmt: skip
+KEYS = sorted({key for config in CONFIGS.values() for key in config} | {"vision_config", "text_config", "kv_lora_rank"})
+
+
+@given(
+    st.sampled_from(sorted(CONFIGS)),
+    st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ODD), max_size=4),
+    st.integers(1, 4),
+)
+def test_no_config_json_breaks_the_estimate(name: str, odd: dict[str, Json], count: int) -> None:
+    facts = facts_of(name)
+    assert facts.safetensors is not None
+    changed = replace(facts, safetensors=replace(facts.safetensors, config={**facts.safetensors.config, **odd}))
+    outcome = estimate(changed, EstimateAsk(devices=(RTX_4090,) * count, max_context=True))
+    assert outcome.value is not None or any(item.severity == "error" for item in outcome.diagnostics)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("num_hidden_layers", 10**9, "num_hidden_layers is 1000000000"),
+        ("hidden_size", -1, "hidden_size is -1"),
+        ("num_key_value_heads", 0, "num_key_value_heads is 0"),
+        ("vocab_size", "many", "vocab_size is no number"),
+        ("text_config", {"num_attention_heads": 1.5}, "text_config: num_attention_heads is 1.5"),
+    ],
+)
+def test_impossible_sizes_are_named_and_not_counted(key: str, value: Json, words: str) -> None:
+    facts = facts_of(LLAMA, **{key: value})  # type: ignore[arg-type]
+    (found,) = estimate(facts, EstimateAsk(devices=(H200,))).diagnostics
+    assert found.code == "GS340"
+    assert words in found.message

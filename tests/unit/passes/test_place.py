@@ -279,7 +279,5 @@ def test_every_unplaced_replica_has_a_code() -> None:
 
 
 def test_a_host_without_ports_left_is_passed_over() -> None:
-    fleet = cluster(
-        [host("a", [24]), host("b", [24])], [model("m", need(1, 4), replicas=2)], port_range=(20000, 20000)
-    )
+    fleet = cluster([host("a", [24]), host("b", [24])], [model("m", need(1, 4), replicas=2)], port_range=(20000, 20000))
     assert where(place(fleet)) == {"m-0": "a:0", "m-1": "b:0"}

@@ -13,7 +13,7 @@ from gslc.passes.placing.cost import Cost, Weigher
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.exchange import Exchanger
 from gslc.passes.placing.fit import BINPACK, TIGHTEST, Fitter
-from gslc.passes.placing.orders import demand
+from gslc.passes.placing.orders import shares
 from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
 from gslc.passes.placing.state import ALONE, Position, Spot, State
 
@@ -21,7 +21,8 @@ PAIRS = 5  # hosts and options that are looked at for one ejection
 MOST_EJECTED = 16  # replicas taken out for one
 WIDE_HOSTS = 12  # hosts looked at for each part of a replica over several hosts
 ELASTIC_HOSTS = 2  # hosts emptied in turn for a replica that has elastic choices only
-SHAKES = 4  # random moves after every ejection
+WASTE = 300_000  # an option that takes more bytes on cards than the leanest: this much for each `top` bytes more
+SHAKES = 8  # random moves after every ejection
 TIE = 1_000_000  # one penalty outweighs all sizes
 BLINK = (
     5  # one in so many insertions takes the tightest card rather than one in use, so that searches don't run in circles
@@ -34,6 +35,7 @@ class Crowd:
 
     version: int
     holders: list[list[tuple[int, int]]]
+    loose: list[list[tuple[int, int]]]  # those of them that may move
     stuck: set[int]
     sizes: dict[int, int]
 
@@ -51,8 +53,10 @@ class Ejector:
         self.fixed = fixed
         self.dice = Dice(seed)
         self.penalty = [1] * len(problem.replicas)
-        top = max((gpus for gpus, _ in map(demand, problem.replicas)), default=0) or 1
-        self.bulk = [demand(replica)[0] * 1000 // top for replica in problem.replicas]  # decides among equal penalties
+        weights = shares(problem)
+        top = max(weights, default=1)
+        self.bulk = [weight * 1000 // top for weight in weights]  # decides among equal penalties
+        self.top = max((replica.task.least_bulk for replica in problem.replicas), default=0) or 1
         self.exchanger = Exchanger(problem, state, fixed, self.dice)
         self.crowds: dict[int, Crowd] = {}
         self.pairs: dict[tuple[int, bool], list[tuple[Option, int]]] = {}
@@ -70,7 +74,7 @@ class Ejector:
             turns -= 1
             replica = pool.pop()
             style = TIGHTEST if self.dice.below(BLINK) == 0 else BINPACK
-            position = self.fitter.best(state, replica, clean=clean, style=style)
+            position = self.fitter.best(state, replica, clean=clean, lean=clean, style=style)
             if position is not None:
                 state.take(replica, position)
             elif not self.exchanger.make_room(replica, clean=clean):
@@ -101,8 +105,11 @@ class Ejector:
         leaving: tuple[int, ...] = ()
         for option, host in self.dice.sample(self._pairs(task, clean=clean), PAIRS):
             found = self._cheapest(task, option.parts[0], host)
-            if found is not None and (best is None or found[0] < best):
-                best, leaving = found
+            if found is None:
+                continue
+            cost = found[0] + (option.bulk - task.least_bulk) * WASTE // self.top
+            if best is None or cost < best:
+                best, leaving = cost, found[1]
                 seat = (option, (host,))
         if seat is None:
             for option, hosts in task.wide:
@@ -224,7 +231,7 @@ class Ejector:
         cost = sum(penalty[number] * TIE + self.bulk[number] for number in out)
         return cost, tuple(sorted(out))
 
-    def _cheapest_cards(  # noqa: C901 - one way a card, in order
+    def _cheapest_cards(  # noqa: C901, PLR0912 - one way a card, in order
         self,
         task: ModelTask,
         part: Part,
@@ -234,7 +241,9 @@ class Ejector:
     ) -> set[int] | None:
         """`out` and who else must leave so that enough cards are free for a part."""
         state, penalty, problem = self.state, self.penalty, self.problem
-        holders, stuck, movable = crowd.holders, crowd.stuck, crowd.sizes
+        holders, loose, stuck = crowd.holders, crowd.loose, crowd.stuck
+        free, users = state.free[host], state.users[host]
+        wanted = problem.kind_numbers.get(part.kind, -1) if part.kind is not None else None
         allowed = range(len(holders)) if task.pins is None else task.pins.get(host, ())
         need = part.needs[0]
         kinds = problem.kinds[host]
@@ -244,20 +253,26 @@ class Ejector:
                 continue
             if problem.gpu_capacity[host][card] < need:
                 continue
-            alone = state.users[host][card] == ALONE
-            if part.exclusive or alone:
+            if wanted is not None and kinds[card] != wanted:
+                continue
+            if part.exclusive or users[card] == ALONE:
                 if card in stuck:
                     continue
                 leaving = {number for number, _ in holders[card]}
             else:
-                short = need - state.free[host][card] - sum(size for number, size in holders[card] if number in out)
-                found = self._cover(
-                    short, [entry for entry in holders[card] if entry[0] in movable and entry[0] not in out]
-                )
+                short = need - free[card]
+                entries = loose[card]
+                if out:
+                    short -= sum([size for number, size in holders[card] if number in out])
+                    entries = [entry for entry in entries if entry[0] not in out]
+                if short <= 0:
+                    ways.append((0, kinds[card], card, set()))
+                    continue
+                found = self._cover(short, entries)
                 if found is None:
                     continue
                 leaving = found
-            ways.append((sum(penalty[number] for number in leaving - out), kinds[card], card, leaving))
+            ways.append((sum([penalty[number] for number in leaving if number not in out]), kinds[card], card, leaving))
         if part.same_kind and not problem.one_kind[host] and part.count > 1:
             by_kind: dict[int, list[tuple[int, int, int, set[int]]]] = {}
             for way in ways:
@@ -328,13 +343,14 @@ class Ejector:
                         stuck.add(cards[slot])
                 if number not in self.fixed:
                     sizes[number] = own.memory_unified if unified else own.memory
-        return Crowd(version=version, holders=holders, stuck=stuck, sizes=sizes)
+        loose = [[entry for entry in row if entry[0] in sizes] for row in holders]
+        return Crowd(version=version, holders=holders, loose=loose, stuck=stuck, sizes=sizes)
 
     def _free_memory(self, part: Part, host: int, sizes: dict[int, int], out: set[int]) -> bool:
         """Add to `out` until the host's memory suffices too."""
         unified = self.problem.unified[host]
         needed = part.memory_unified if unified else part.memory
-        short = needed - self.state.memory[host] - sum(sizes[number] for number in out)
+        short = needed - self.state.memory[host] - sum([sizes[number] for number in out])
         if short <= 0:
             return True
         found = self._cover(short, [(number, size) for number, size in sizes.items() if number not in out and size > 0])

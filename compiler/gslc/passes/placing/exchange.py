@@ -46,7 +46,7 @@ class Exchanger:
         shelves = [shelf for host in range(len(self.problem.hosts)) for shelf in self.shelves(host)]
         for zone in task.zones:
             hosts = set(zone.hosts)
-            for option in zone.options:
+            for option in zone.lean:
                 part = option.parts[0]
                 if clean and option.offload > task.least_offload:
                     break
@@ -85,7 +85,9 @@ class Exchanger:
                 if same_host and ram_short > 0:
                     continue
                 for back, back_held, coming in other.bundles:
-                    if back < least or back > most:
+                    if back > most:
+                        break
+                    if back < least:
                         continue
                     if not same_host and (held - back_held < ram_short or held - back_held > memory[other.host]):
                         continue
@@ -176,5 +178,6 @@ class Exchanger:
                     for index, first in enumerate(single)
                     for second in single[index + 1 :]
                 ]
+            bundles.sort()
             shelves.append(Shelf(host=host, card=card, free=state.free[host][card], bundles=bundles))
         return shelves

@@ -37,31 +37,34 @@ class Fitter:
         self.fits_left: int | None = None  # elastic fits that a search may still pay for; None: as many as it wants
         self.steps = 0
 
-    def best(self, state: State, replica: Replica, *, clean: bool = False, style: Style = BINPACK) -> Position | None:
+    def best(
+        self, state: State, replica: Replica, *, clean: bool = False, lean: bool = False, style: Style = BINPACK
+    ) -> Position | None:
         """The best position by offloaded bytes, rank, and what `style` weighs; None where nothing fits.
 
-        clean: only with the least offload that the model can have.
+        clean: only with the least offload that the model can have. lean: by bytes on cards in place of the rank.
         """
         task = replica.task
         most_offload = task.least_offload if clean else None
         best: Position | None = None
         best_key: Key | None = None
         for zone in task.zones:
-            for option in zone.options:
+            for option in zone.lean if lean else zone.options:
+                level = option.bulk if lean else option.rank
                 if most_offload is not None and option.offload > most_offload:
                     break
-                if best_key is not None and (option.offload, option.rank) > best_key[:2]:
+                if best_key is not None and (option.offload, level) > best_key[:2]:
                     break
                 assert option.single is not None  # zones hold options of one part
                 found = self.best_spot(state, task, option.single, zone.hosts, style)
                 if found is not None:
-                    key = (option.offload, option.rank, *found[0])
+                    key = (option.offload, level, *found[0])
                     if best_key is None or key < best_key:
                         best, best_key = Position(option=option, spots=(found[1],)), key
         for option, hosts in task.wide:
             if most_offload is not None and option.offload > most_offload:
                 break
-            if best_key is not None and (option.offload, option.rank) >= best_key[:2]:
+            if best_key is not None and (option.offload, option.bulk if lean else option.rank) >= best_key[:2]:
                 break
             spots = self.wide_spots(state, task, option, hosts)
             if spots is not None:

@@ -41,6 +41,7 @@ class Option:
     rank: int
     offload: int
     gpus: int
+    bulk: int  # bytes on all cards together
     parts: tuple[Part, ...]
     single: Part | None  # the only part, where there is one
 
@@ -53,7 +54,7 @@ def option_key(option: Option) -> tuple[int, int, int, str]:
 class Zone:
     """Eligible hosts of one class, with the options of a model there, compiled when they are first asked for."""
 
-    __slots__ = ("_candidates", "_maker", "_options", "host_class", "hosts")
+    __slots__ = ("_candidates", "_lean", "_maker", "_options", "host_class", "hosts")
 
     def __init__(self, host_class: HostClass, hosts: tuple[int, ...], candidates: Candidates, maker: ZoneMaker) -> None:
         self.host_class = host_class
@@ -61,6 +62,7 @@ class Zone:
         self._candidates = candidates
         self._maker = maker
         self._options: tuple[Option, ...] | None = None
+        self._lean: tuple[Option, ...] | None = None
 
     @property
     def options(self) -> tuple[Option, ...]:
@@ -71,6 +73,13 @@ class Zone:
                 found.sort(key=option_key)
             self._options = tuple(found)
         return self._options
+
+    @property
+    def lean(self) -> tuple[Option, ...]:
+        """The same, those that take the fewest bytes on cards first: what a search prefers where cards are scarce."""
+        if self._lean is None:
+            self._lean = tuple(sorted(self.options, key=lambda option: (option.offload, option.bulk, option.rank)))
+        return self._lean
 
     def all_options(self) -> list[Option]:
         """The fixed choices of one part, also those that are too large for these hosts."""
@@ -129,7 +138,15 @@ class ModelTask:
     replicas: tuple[int, ...] = ()  # replica ids
     first: tuple[Option | None] | None = None  # its best option anywhere, see placing.orders
     _least: int | None = None
+    _bulk: int | None = None
     _wide: tuple[tuple[Option, tuple[int, ...]], ...] | None = None
+
+    @property
+    def least_bulk(self) -> int:
+        """The fewest bytes on cards that a clean option takes."""
+        if self._bulk is None:
+            self._bulk = min((zone.lean[0].bulk for zone in self.zones if zone.lean), default=0)
+        return self._bulk
 
     @property
     def least_offload(self) -> int:
@@ -210,6 +227,7 @@ class ZoneMaker:
             rank=choice.rank,
             offload=choice.offloaded_bytes,
             gpus=sum([part.count for part in parts]),
+            bulk=sum([sum(part.needs) for part in parts]),
             parts=parts,
             single=parts[0] if len(parts) == 1 else None,
         )

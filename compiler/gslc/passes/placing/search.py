@@ -23,7 +23,8 @@ RESTART_INSERTIONS = 6000  # replicas placed by all of them together
 CHAINS = 3  # ejection chains from the best starts
 CHAIN_TURNS = 150  # turns of each
 LARGE = 64  # hosts above which only the first start is made where it places all: its result is good, and time counts
-REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place, or which is small
+REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place
+REPAIRS_OF_SMALL = 20  # of a small one in which something is left: its time went into chains
 REPAIRS_OF_FULL = 600  # of one that is too full for its replicas; there every repair still gains something
 REPAIR_WORK = 100_000  # repairs x replicas, at most
 SPARE_FITS = 6  # estimates of elastic choices that a search may ask for to polish a fleet in which all is well
@@ -165,7 +166,7 @@ class Search:
         if self.good():
             return 0 if large else REPAIRS
         if count <= SMALL and not self.too_full():
-            return REPAIRS
+            return REPAIRS_OF_SMALL
         return min(REPAIRS_OF_FULL, REPAIR_WORK // count)
 
     def too_full(self) -> bool:
@@ -197,7 +198,7 @@ class Search:
             for replica in sorted(
                 todo, key=lambda one: (-one.task.priority, -weights[one.id] * factor[one.id], one.id)
             ):
-                position = self.fitter.best(self.state, replica, clean=True, style=number % 2)
+                position = self.fitter.best(self.state, replica, clean=True, lean=True, style=number % 2)
                 if position is not None:
                     self.state.take(replica, position)
                 else:

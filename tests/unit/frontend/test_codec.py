@@ -249,6 +249,13 @@ def test_mistakes_name_the_entry_they_are_in() -> None:
     assert mistake.message == "GPU entry 2 of host atlas: the GPU 'RTX 4090x' is not known"
 
 
+def test_a_mistake_in_a_list_names_the_item_by_number() -> None:
+    assert only_mistake(with_model("args: [a, ~]")).message == "item 2 of args of model chat has no value"
+    assert only_mistake(with_model("gpus: [atlas]")).message.startswith("item 1 of gpus of model chat wants host/index")
+    text = f"{SMALLEST}models: {{m: {{backend: custom, command: [a, [b]], requirements: [{{memory: 1GiB}}]}}}}\n"
+    assert only_mistake(text).message == "item 2 of command of model m wants one value, not a list"
+
+
 def test_a_pin_beyond_the_last_card_names_the_range() -> None:
     text = (
         "version: 1\nname: lab\nhosts: {a: {memory: 64GiB, gpus: [{model: NVIDIA GeForce RTX 4090, count: 3}]}}\n"
@@ -275,6 +282,7 @@ def test_one_uuid_is_on_one_card() -> None:
 MISTAKES = {
     "no version": ("name: lab\nhosts: {a: {memory: 8GiB}}\n", ["1:1 GS131"]),
     "another version": ("version: 2\nname: lab\nhosts: {a: {memory: 8GiB}}\n", ["1:10 GS179"]),
+    "version 0": ("version: 0\nname: lab\nhosts: {a: {memory: 8GiB}}\n", ["1:10 GS179"]),
     "no name": ("version: 1\nhosts: {a: {memory: 8GiB}}\n", ["1:1 GS131"]),
     "no hosts": ("version: 1\nname: lab\n", ["1:1 GS176"]),
     "an empty map of hosts": ("version: 1\nname: lab\nhosts: {}\n", ["1:1 GS176"]),

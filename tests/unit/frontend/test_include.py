@@ -161,3 +161,14 @@ def test_another_version_in_an_included_file_is_refused() -> None:
     assert documents.value is not None
     (mistake,) = read_cluster(documents.value, SmallTable()).diagnostics
     assert f"{mistake.place} {mistake.code}" == "hosts/x.yaml:1:10 GS179"
+
+
+def test_a_key_in_the_wrong_file_is_told_where_it_belongs() -> None:
+    part = "include: [a]\nname: x\nhots: {}\nzzz: 1\n"
+    found = load_documents("cluster.yaml", Files(cluster=MAIN, hosts__x=part, models__m=MODEL % "m")).diagnostics
+    assert [(mistake.message, mistake.help) for mistake in found] == [
+        ("an included file can't include others", "name the files in the cluster file's include"),
+        ("name belongs into the cluster file, not into an included one", "move it there"),
+        ("an included file has no key 'hots'", "did you mean hosts?"),
+        ("an included file has no key 'zzz'", "it may hold engines, hosts, models, version"),
+    ]

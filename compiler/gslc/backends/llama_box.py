@@ -14,6 +14,7 @@ from gslc.ir.placement import Assignment, HostClass, Options, Request
 from gslc.ir.plan import Launch
 from gslc.memory.gguf.backend import RequestView, review_request, ways_of
 from gslc.memory.gguf.options import gguf_options
+from gslc.memory.image import drawing_of, image_options, image_shape
 from gslc.memory.stated import stated_options
 
 NAME = "llama-box"
@@ -64,6 +65,9 @@ class LlamaBox:
         if (host_class.os, host_class.arch) in CPU_ONLY:
             usable = replace(host_class, gpu_kinds=(), gpu_capacity=())
         view = self._view(request, host_class)
+        if view.facts.kind == "image" and view.facts.gguf is not None:
+            shape, drawing = image_shape(view.facts.gguf), drawing_of(view.resolved.parsed)
+            return image_options(request.model.name, shape, drawing, usable, exclusive=request.model.exclusive_gpus)
         return gguf_options(
             ways_of(request, view, usable),
             usable,

@@ -41,6 +41,13 @@ UNCOUNTED = {
     "--control-vector": "a control vector",
     "--control-vector-scaled": "a control vector",
     "--moe-cache-mib": "a cache of experts on the GPU",
+    "--image-vae-model": "a VAE",
+    "--image-taesd-model": "a VAE",
+    "--image-clip-l-model": "a text encoder",
+    "--image-clip-g-model": "a text encoder",
+    "--image-t5xxl-model": "a text encoder",
+    "--image-upscale-model": "an upscaler",
+    "--image-control-net-model": "a control net",
 }
 REPEATABLE = {
     "-ot",

@@ -51,6 +51,8 @@ def server_flags(
     """Every setting that the plan rests on, said to the engine in its own words; nothing is left to its defaults."""
     assert model.source is not None  # a GGUF model without a source is refused by the reader
     folder = model_folder(facts, host.model_dir, model.source)
+    if facts.kind == "image":
+        return _image_flags(model, file_path(folder, facts.files[0].path), layout, host, port)
     own = profile.product == "llama.cpp"
     flags: list[tuple[str, ...]] = [
         ("-m", file_path(folder, facts.files[0].path)),
@@ -72,6 +74,21 @@ def server_flags(
     if endpoints:
         flags.append(("--rpc", ",".join(endpoints)))
     return tuple(flags)
+
+
+def _image_flags(model: Model, path: str, layout: Layout, host: Host, port: int) -> tuple[tuple[str, ...], ...]:
+    """llama-box with a diffusion file; --tensor-split 1 keeps it on the one visible card."""
+    on_card = bool(layout.gpu_layers)
+    return (
+        ("-m", path),
+        ("--host", host.listen),
+        ("--port", str(port)),
+        ("--alias", model.served_name or model.name),
+        ("--images",),
+        ("--image-vae-tiling",),
+        ("-ngl", str(layout.gpu_layers or 0)),
+        ("-ts", "1") if on_card else ("--device", "none"),
+    )
 
 
 def _memory_flags(profile: EngineProfile, settings: LlamaSettings, layout: Layout) -> list[tuple[str, ...]]:

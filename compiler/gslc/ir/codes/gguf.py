@@ -103,4 +103,19 @@ CODES: CodeTable = {
         meaning="llama-box has no authentication.",
         remedy="Use llama.cpp, or a proxy that checks the key.",
     ),
+    "GS320": CodeEntry(
+        title="image model for an engine that draws none",
+        meaning="llama-server has no image models; of the engines for GGUF files only llama-box draws.",
+        remedy="Set `backend: llama-box`.",
+    ),
+    "GS321": CodeEntry(
+        title="diffusion file without all stages",
+        meaning="The file lacks a text encoder or the VAE, and no argument names a file that holds it.",
+        remedy="Use a file with all stages, or name the missing one with --image-vae-model, --image-clip-l-model, ….",
+    ),
+    "GS322": CodeEntry(
+        title="image model on several devices",
+        meaning="llama-box runs a diffusion model on one card or on the CPU.",
+        remedy="Give one device, or none for the CPU.",
+    ),
 }

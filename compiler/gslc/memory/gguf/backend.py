@@ -16,6 +16,7 @@ from gslc.memory.gguf.projector import projector_bytes
 from gslc.memory.gguf.request import Resolved, resolve
 from gslc.memory.gguf.review import diagnose, doubt_message, version_note
 from gslc.memory.gguf.shape import ModelShape
+from gslc.memory.image import image_shape, missing_stages
 
 EMPTY = GgufFacts(
     architecture="", hyper={}, vocabulary_size=0, tensors=(), header_sha256="", header_bytes=0, file_bytes=0
@@ -102,9 +103,27 @@ def review_request(request: Request, view: RequestView) -> tuple[Diagnostic, ...
         found.append(
             Diagnostic(code="GS313", severity="note", message=note, place=engine, help="check `gslc estimate` on it")
         )
+    if view.facts.kind == "image" and product == "llama.cpp":
+        return (
+            Diagnostic(
+                code="GS320",
+                message=f"model {model.name}: llama.cpp draws no images, and {view.facts.kind_reason}",
+                place=places.at("models", model.name, "backend"),
+                help="set backend: llama-box",
+            ),
+        )
     if model.requirements:
         return tuple(found)
-    if doubt := doubt_message(view.shape):
+    if view.facts.kind == "image" and (missing := missing_stages(image_shape(view.facts.gguf), view.resolved.parsed)):
+        found.append(
+            Diagnostic(
+                code="GS321",
+                message=f"model {model.name}: the file holds no {' and no '.join(missing)}",
+                place=places.at("models", model.name, "source"),
+                help="use a file with all stages, or name the missing ones in args (--image-vae-model FILE, …)",
+            )
+        )
+    if view.facts.kind != "image" and (doubt := doubt_message(view.shape)):
         found.append(
             Diagnostic(
                 code="GS310",

@@ -148,7 +148,7 @@ def shown(value: object) -> str:
 
 def described(value: Schema) -> str:
     """The description and an example, safe in a table."""
-    text = value.get("description", "")
+    text: str = value.get("description", "")
     examples = [example for example in value.get("examples", ()) if example != value.get("default")]
     if examples and value.get("name") not in ("size", "positiveSize", "name", "secret"):
         text += " E.g. " + ", ".join(f"`{flow(example)}`" for example in examples) + "."

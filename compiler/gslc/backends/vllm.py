@@ -14,7 +14,7 @@ from gslc.ir.inputs import EnginePin, GpuKind, Host, Model, SecretRef, Vendor
 from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout, Role
 from gslc.memory.stated import stated_options
-from gslc.memory.vllm.budget import outside_bytes
+from gslc.memory.vllm.budget import Batch, outside_bytes
 from gslc.memory.vllm.fit import THOUSAND, batch_of
 from gslc.memory.vllm.legality import effective_dtype
 from gslc.memory.vllm.options import Asker, vllm_options
@@ -241,7 +241,7 @@ def _argv(
             pipeline_parallel=layout.pipeline_parallel,
             max_model_len=layout.context or wish.context,
             max_num_seqs=layout.parallel or batch.sequences,
-            max_num_batched_tokens=batch.tokens,
+            max_num_batched_tokens=batch.tokens if _says_batch(view, batch) else None,
             utilization=layout.gpu_memory_utilization or stated_utilization(view, assignment, kind),
             dtype=dtype,
             kv_cache_dtype=view.kv_cache_dtype if view.kv_cache_dtype != "auto" else None,
@@ -255,6 +255,12 @@ def _argv(
             user_words=model.args,
         )
     )
+
+
+def _says_batch(view: View, batch: Batch) -> bool:
+    """A model that sees leaves its batch to vLLM, which raises the default until one picture fits it."""
+    sees = view.shape.multimodal and not view.terms.vision_off
+    return not sees or view.settings.max_num_batched_tokens is not None or batch.tokens <= batch.sequences
 
 
 def stated_utilization(view: View, assignment: Assignment, kind: GpuKind) -> int:

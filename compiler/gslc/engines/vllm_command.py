@@ -54,7 +54,7 @@ class Command:
     pipeline_parallel: int
     max_model_len: int
     max_num_seqs: int
-    max_num_batched_tokens: int
+    max_num_batched_tokens: int | None
     utilization: int  # thousandths
     dtype: str | None = None
     kv_cache_dtype: str | None = None
@@ -104,9 +104,10 @@ def _own_flags(command: Command) -> list[tuple[str, str | None]]:
         ("--pipeline-parallel-size", str(command.pipeline_parallel)),
         ("--max-model-len", str(command.max_model_len)),
         ("--max-num-seqs", str(command.max_num_seqs)),
-        ("--max-num-batched-tokens", str(command.max_num_batched_tokens)),
-        ("--gpu-memory-utilization", utilization_words(command.utilization)),
     ]
+    if command.max_num_batched_tokens is not None:
+        found.append(("--max-num-batched-tokens", str(command.max_num_batched_tokens)))
+    found.append(("--gpu-memory-utilization", utilization_words(command.utilization)))
     if command.dtype is not None:
         found.append(("--dtype", command.dtype))
     if command.kv_cache_dtype is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -316,3 +317,37 @@ def test_stated_requirements_are_laid_out_over_the_cards_they_name() -> None:
     (choice,) = choices_of(request_of(QWEN, FOUR, requirements=(Requirement(parts=(part,)),)), FOUR)
     assert (choice.layout.tensor_parallel, choice.layout.pipeline_parallel, choice.layout.requirement) == (2, 1, 0)
     assert choice.layout.context == 8192
+
+
+def test_where_nothing_fits_the_sizes_and_cards_that_would_do_are_named() -> None:
+    small = host_of("old", T4)
+    options = BACKEND.options(request_of(QWEN, small), class_of(small))
+    assert options.fixed == ()
+    said = options.refused[-1]
+    assert (said.what, said.rule) == ("one request of 8192 tokens", "would fit")
+    assert re.findall(r"(one GPU|tensor parallel \d+) on cards of (\d+) GiB", said.detail) == [
+        ("one GPU", "18"),
+        ("tensor parallel 2", "11"),
+        ("tensor parallel 4", "7"),
+    ]
+    for size, cards in ((18, 1), (11, 2), (7, 4)):
+        enough = GpuKind(model="", vendor="nvidia", memory_bytes=size * GIB)
+        less = replace(enough, memory_bytes=(size - 1) * GIB)
+        assert choices_of(request_of(QWEN, FOUR, tensor_parallel=cards), host_of("enough", *[enough] * cards))
+        assert not choices_of(request_of(QWEN, FOUR, tensor_parallel=cards), host_of("less", *[less] * cards))
+    assert "tensor parallel 3" not in said.detail
+
+
+def test_encoders_read_a_request_in_one_step() -> None:
+    argv = launches_of(request_of("bge-reranker-v2-m3", FOUR, kind="reranker", context=8192), FOUR)[0].argv
+    assert argv[argv.index("--max-num-batched-tokens") + 1] == "8192"
+    assert "--convert" not in argv
+
+
+def test_a_model_that_sees_leaves_its_batch_to_the_engine() -> None:
+    sees = launches_of(request_of("qwen2-vl-7b", FOUR), FOUR)[0].argv
+    assert "--max-num-batched-tokens" not in sees
+    blind = launches_of(
+        request_of("qwen2-vl-7b", FOUR, args=("--limit-mm-per-prompt", '{"image": 0, "video": 0}')), FOUR
+    )[0].argv
+    assert "--max-num-batched-tokens" in blind

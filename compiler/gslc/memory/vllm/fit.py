@@ -164,6 +164,9 @@ def batch_of(shape: Shape, kind: GpuKind, wish: Wish) -> Batch:
     tokens = wish.batched_tokens or default.tokens
     if wish.batched_tokens is None:
         tokens = max(tokens, sequences) if wish.parallel else tokens
+        if wish.pooling:
+            # Encoders read a request in one step: a batch below max_model_len is refused (config/scheduler.py).
+            tokens = max(tokens, wish.context)
     return Batch(tokens=tokens, sequences=min(sequences, tokens))
 
 

@@ -13,7 +13,7 @@ from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
 from gslc.memory.vllm.budget import GIB, RankBudget
 from gslc.memory.vllm.fit import THOUSAND, UTILIZATION_STEP, Fit, fit
-from gslc.memory.vllm.legality import card_refusals, layout_words, refusals
+from gslc.memory.vllm.legality import card_refusals, dotted, layout_words, minimum_capability, refusals
 from gslc.memory.vllm.view import View
 
 # Host memory of the processes, beside page cache: the API server and engine core, and one worker a GPU with torch,
@@ -25,6 +25,8 @@ SWAP_SPACE_BYTES = 4 * GIB  # --swap-space, pinned for each GPU until it left wi
 SWAP_SPACE_BEFORE = (0, 17, 0)
 SPANNING_RANK = 1000  # layouts over several hosts come after all that lie on one
 MOST_RANKS = 64
+MOST_SIZES = 16
+LARGEST_CARD_GIB = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ def vllm_options(view: View, host_class: HostClass, asker: Asker, *, hosts: int,
             found, against = _over_hosts(view, kind, len(indices), capacity, hosts, asker)
             refused.extend(against)
         fixed.extend(_of_kind(choice, kind) if mixed else choice for choice in found)
+    if not fixed:
+        refused.append(would_do(view))
     return Options(fixed=tuple(fixed), refused=tuple(dict.fromkeys(refused)))
 
 
@@ -188,6 +192,35 @@ def _choice(
 
 
 MEASURED_VERSION = "0.26.0"  # the memory constants come from this release
+
+
+def would_do(view: View) -> Excluded:
+    """What would work: the legal sizes up to 16, and how large their cards must be for one request of the context."""
+    stages = view.pipeline_parallel or 1
+    said = [
+        f"{layout_words(size, stages)} on cards of {-(-card_bytes(view, size, stages) // GIB)} GiB"
+        for size in range(1, MOST_SIZES + 1)
+        if not refusals(view.shape, size, stages, view.terms)
+    ]
+    needed = minimum_capability(view.shape)
+    capability = f", of compute capability {dotted(needed)} or newer" if needed is not None else ""
+    detail = f"{'; '.join(said)}{capability}" if said else "no tensor-parallel size up to 16 is legal for this model"
+    return Excluded(
+        what=f"one request of {view.context or view.context_ceiling} tokens", rule="would fit", detail=detail
+    )
+
+
+def card_bytes(view: View, tensor: int, stages: int) -> int:
+    """The smallest card on which this layout starts at the default utilisation, to the GiB."""
+    low, high = 1, LARGEST_CARD_GIB
+    while low < high:
+        middle = (low + high) // 2
+        kind = GpuKind(model="", vendor="nvidia", memory_bytes=middle * GIB)
+        if _counted(view, kind, tensor, stages, middle * GIB).starts:
+            high = middle
+        else:
+            low = middle + 1
+    return low * GIB
 
 
 def _ports(node: int, nodes: int) -> tuple[str, ...]:

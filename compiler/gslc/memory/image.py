@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gslc.engines.llama_args import ParsedArgs
+from gslc.engines.llama_args import ParsedArgs, parse_args
+from gslc.engines.llama_profile import profile_of
 from gslc.ir.diagnostic import Decision, Diagnostic, Outcome, Place
 from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.facts import GgufFacts, ModelFacts, TensorGroup
 from gslc.ir.inputs import Vendor
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
+from gslc.memory.gguf.estimate import bad_version
 from gslc.memory.gguf.overhead import PROCESS, PROCESS_WITH_GPU, overhead_of
 from gslc.memory.gguf.types import pad, tensor_bytes
 
@@ -196,10 +198,24 @@ def image_options(name: str, shape: ImageShape, drawing: Drawing, host_class: Ho
     return Options(fixed=tuple(fixed))
 
 
-def image_estimate(
-    facts: ModelFacts, gguf: GgufFacts, ask: EstimateAsk, version: str, parsed: ParsedArgs
-) -> Outcome[Estimate]:
-    """The answer to `gslc estimate` for a diffusion file. Several devices are a GS322 error."""
+def _no_images(facts: ModelFacts) -> Diagnostic:
+    return Diagnostic(
+        code="GS320",
+        message=f"llama.cpp draws no images, and {facts.kind_reason}",
+        place=Place(file=facts.source),
+        help="use --engine llama-box",
+    )
+
+
+def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
+    """The answer to `gslc estimate` for a diffusion file; errors for another engine and for several devices."""
+    if facts.gguf is None:
+        raise ValueError(f"{facts.source} is no diffusion file")
+    if ask.engine == "llama.cpp":
+        return Outcome(value=None, diagnostics=(_no_images(facts),))
+    profile = profile_of("llama-box", ask.engine_version)
+    if profile is None:
+        return Outcome(value=None, diagnostics=(bad_version("llama-box", ask),))
     if len(ask.devices) > 1:
         return Outcome(
             value=None,
@@ -212,7 +228,8 @@ def image_estimate(
                 ),
             ),
         )
-    shape, drawing = image_shape(gguf), drawing_of(parsed)
+    shape = image_shape(facts.gguf)
+    drawing = drawing_of(parse_args(ask.args, profile, allow_owned=True))
     device = ask.devices[0] if ask.devices else None
     card, host = image_memory(shape, drawing, device.vendor if device else None)
     room = card is None or (device is not None and card.total <= device.memory_bytes)
@@ -220,7 +237,7 @@ def image_estimate(
     return Outcome(
         value=Estimate(
             backend="llama-box",
-            engine_version=version,
+            engine_version=profile.version,
             layers=None,
             gpu_layers=None,
             devices=(card,) if card else (),

@@ -42,7 +42,7 @@ CODES: CodeTable = {
     ),
     "GS308": CodeEntry(
         title="quantised V cache without flash attention",
-        meaning="llama.cpp stores V transposed without flash attention and can't quantise it then: it refuses to start.",
+        meaning="llama.cpp stores V transposed without flash attention and can't quantise it then: it does not start.",
         remedy="Turn flash attention on, or keep the V cache at f16.",
     ),
     "GS309": CodeEntry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gslc.engines.llama_args import ArgProblem, parse_args
+from gslc.engines.llama_args import ArgProblem
 from gslc.engines.llama_profile import EngineProfile, Product, profile_of
 from gslc.engines.paths import source_of
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
@@ -19,7 +19,6 @@ from gslc.memory.gguf.projector import projector_bytes
 from gslc.memory.gguf.request import KeyProblem, Resolved, resolve
 from gslc.memory.gguf.review import doubt_message, version_note
 from gslc.memory.gguf.shape import ModelShape
-from gslc.memory.image import image_estimate
 
 CONTEXT_STEP = 256  # the engine pads contexts to this
 CONTEXT_MOST = 1 << 20  # searched up to here where the file names no length
@@ -36,15 +35,10 @@ def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
     """Memory of the model on the devices asked for; errors for what the engine would refuse."""
     if facts.gguf is None:
         raise ValueError("a GGUF estimate needs GGUF facts")
-    image = facts.kind == "image"
-    if image and ask.engine == "llama.cpp":
-        return Outcome(value=None, diagnostics=(_no_images(facts),))
-    product: Product = "llama-box" if image or ask.engine == "llama-box" else "llama.cpp"
+    product: Product = "llama-box" if ask.engine == "llama-box" else "llama.cpp"
     profile = profile_of(product, ask.engine_version)
     if profile is None:
-        return Outcome(value=None, diagnostics=(_bad_version(product, ask),))
-    if image:
-        return image_estimate(facts, facts.gguf, ask, profile.version, parse_args(ask.args, profile, allow_owned=True))
+        return Outcome(value=None, diagnostics=(bad_version(product, ask),))
     asker = _Asker(facts, facts.gguf, ask, profile)
     diagnostics = list(asker.diagnostics)
     if has_errors(diagnostics):
@@ -54,16 +48,8 @@ def estimate(facts: ModelFacts, ask: EstimateAsk) -> Outcome[Estimate]:
     return Outcome(value=asker.answer(plan, longest), diagnostics=tuple(diagnostics))
 
 
-def _no_images(facts: ModelFacts) -> Diagnostic:
-    return Diagnostic(
-        code="GS320",
-        message=f"llama.cpp draws no images, and {facts.kind_reason}",
-        place=Place(file=facts.source),
-        help="use --engine llama-box",
-    )
-
-
-def _bad_version(product: Product, ask: EstimateAsk) -> Diagnostic:
+def bad_version(product: Product, ask: EstimateAsk) -> Diagnostic:
+    """What is said of a version that the engine never had."""
     form = "b11669" if product == "llama.cpp" else "v0.0.171"
     return Diagnostic(
         code="GS312",

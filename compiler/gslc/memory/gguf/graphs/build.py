@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gslc.ir.facts import TensorGroup
 from gslc.memory.gguf.graphs import tensor as ops
+from gslc.memory.gguf.graphs.needed import needed
 from gslc.memory.gguf.graphs.schedule import Graph
 from gslc.memory.gguf.graphs.tensor import Tensor
 from gslc.memory.gguf.runtime import Runtime
@@ -83,10 +84,9 @@ class Builder:
 
     def embed(self, scale: bool = False) -> Tensor:
         """Token embeddings; the unused input for raw embeddings is allocated too (PR 18550)."""
-        table = self.weight("token_embd")
+        table = needed(self.weight("token_embd"), "token_embd")
         ids = self.input("I32", self.tokens)
         raw = self.input("F32", self.shape.embedding, self.tokens)
-        assert table is not None
         found = self.graph.expand(ops.get_rows(table, ids))
         self.graph.expand(raw)
         if self.run.mixed_inputs:
@@ -129,9 +129,7 @@ class Builder:
 
     def linear(self, x: Tensor, name: str, block: int | None = None, *, bias: bool = True) -> Tensor:
         """A matrix with its bias and scale, where the file has them."""
-        w = self.weight(name, block)
-        assert w is not None, (name, block)
-        x = ops.mul_mat(w, x)
+        x = ops.mul_mat(needed(self.weight(name, block), name), x)
         scale = self.weight(name, block, "scale")
         if scale is not None:
             x = ops.dup("MUL", x, scale)
@@ -270,10 +268,7 @@ class Builder:
                 self.run.key_type, (self.shape.key_width(block), cells, self.streams), block
             )
             self._weights[("cache_v", block)] = self.cache(self.run.value_type, (width, cells, self.streams), block)
-        keys, values = self._weights[key], self._weights[("cache_v", block)]
-        assert keys is not None
-        assert values is not None
-        return keys, values
+        return needed(self._weights[key], "cache_k"), needed(self._weights[("cache_v", block)], "cache_v")
 
     def store_keys(self, k: Tensor, cache: Tensor, windowed: bool) -> None:
         """Writes the ubatch's keys into the cache."""
@@ -425,8 +420,7 @@ class Builder:
         if before:
             x = ops.dup("MUL", ops.result("REPEAT", (width, used, n), x), weights)
         x = self._expert_activation(x, chosen, block, twice=twice)
-        down = self.weight("ffn_down_exps", block)
-        assert down is not None
+        down = needed(self.weight("ffn_down_exps", block), "ffn_down_exps")
         x = ops.mul_mat_id(down, x, chosen)
         x = self._expert_bias(x, "ffn_down_exps", chosen, block)
         if not before:
@@ -447,9 +441,8 @@ class Builder:
             half = (wide.ne[0] // 2, wide.ne[1], wide.ne[2])
             gate, up = (ops.view(wide, half, (wide.nb[1], wide.nb[2], wide.nb[3])) for _ in range(2))
             return ops.result("GLU", half, gate, up)
-        table = self.weight("ffn_up_exps", block)
-        assert table is not None
-        up = self._expert_bias(ops.mul_mat_id(table, x, chosen), "ffn_up_exps", chosen, block)
+        wide = needed(self.weight("ffn_up_exps", block), "ffn_up_exps")
+        up = self._expert_bias(ops.mul_mat_id(wide, x, chosen), "ffn_up_exps", chosen, block)
         table = self.weight("ffn_gate_exps", block)
         if table is not None:
             gate = self._expert_bias(ops.mul_mat_id(table, x, chosen), "ffn_gate_exps", chosen, block)
@@ -491,8 +484,7 @@ class Builder:
         table = self.weight(name)
         if name == "token_embd" and table is not None:
             table = self._tied(table)
-        assert table is not None
-        logits = ops.mul_mat(table, x)
+        logits = ops.mul_mat(needed(table, name), x)
         bias = self.weight("output", None, "bias")
         if bias is not None:
             logits = ops.dup("ADD", logits, bias)

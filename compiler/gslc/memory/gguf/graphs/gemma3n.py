@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gslc.memory.gguf.graphs import tensor as ops
 from gslc.memory.gguf.graphs.build import Builder
+from gslc.memory.gguf.graphs.needed import needed
 from gslc.memory.gguf.graphs.tensor import Tensor
 
 SPARSE_BLOCKS = 10  # gemma3n.cpp, n_layer_sparsity
@@ -39,8 +40,7 @@ def gemma3n(build: Builder, blocks: Sequence[int]) -> None:
 
 def _weight(build: Builder, name: str, block: int | None = None) -> Tensor:
     found = build.weight(name, block)
-    assert found is not None, name
-    return found
+    return needed(found, name)
 
 
 def _slice(x: Tensor) -> Tensor:

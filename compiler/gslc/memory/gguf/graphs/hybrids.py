@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gslc.memory.gguf.graphs import tensor as ops
 from gslc.memory.gguf.graphs.build import Builder
 from gslc.memory.gguf.graphs.models import Quirks, attention_part, feed_forward
+from gslc.memory.gguf.graphs.needed import needed
 from gslc.memory.gguf.graphs.recurrent import States, mamba, mamba2
 from gslc.memory.gguf.graphs.tensor import Tensor
 
@@ -61,8 +62,7 @@ def _delta_block(build: Builder, states: States, x: Tensor, block: int) -> Tenso
     mixed = ops.reshape(mixed, mixed.ne[0], per, slots)
     z = build.linear(x, "attn_gate", block)
     beta, gate = _gates(build, x, block, heads, groups, per)
-    kernel = build.weight("ssm_conv1d", block)
-    assert kernel is not None
+    kernel = needed(build.weight("ssm_conv1d", block), "ssm_conv1d")
     channels = inner + 2 * groups * key
     conv = ops.reshape(states.read(block, "r"), kernel.ne[0] - 1, channels, slots)
     wide = ops.concat(conv, ops.transpose(mixed), 0)
@@ -109,9 +109,10 @@ def _gates(build: Builder, x: Tensor, block: int, heads: int, groups: int, per: 
     else:
         beta = ops.dup("UNARY", ops.reshape(build.linear(x, "ssm_beta", block), 1, heads, per, slots))
         alpha = ops.reshape(build.linear(x, "ssm_alpha", block), heads, per, slots)
-    bias, decay = build.weight("ssm_dt", block, "bias"), build.weight("ssm_a", block, "")
-    assert bias is not None
-    assert decay is not None
+    bias, decay = (
+        needed(build.weight("ssm_dt", block, "bias"), "ssm_dt"),
+        needed(build.weight("ssm_a", block, ""), "ssm_a"),
+    )
     alpha = ops.dup("UNARY", ops.dup("ADD", alpha, bias))
     gate = ops.dup("MUL", alpha, decay)
     return ops.reshape(beta, 1, heads, per, slots), ops.reshape(gate, 1, heads, per, slots)
@@ -177,8 +178,7 @@ def lfm2(build: Builder, blocks: Blocks) -> None:
 def _short_conv(build: Builder, states: States, x: Tensor, block: int) -> Tensor:
     slots, width = build.slots, build.shape.embedding
     per = build.tokens // slots
-    kernel = build.weight("shortconv.conv", block)
-    assert kernel is not None
+    kernel = needed(build.weight("shortconv.conv", block), "shortconv.conv")
     x = ops.reshape(x, width, per, slots)
     both = build.linear(x, "shortconv.in_proj", block)
     b, c, inner = (ops.view(both, (width, per, slots), (both.nb[1], both.nb[2], both.nb[3])) for _ in range(3))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gslc.memory.gguf.graphs import tensor as ops
 from gslc.memory.gguf.graphs.build import Builder
+from gslc.memory.gguf.graphs.needed import needed
 from gslc.memory.gguf.graphs.recurrent import States, mamba, mamba2
 from gslc.memory.gguf.graphs.tensor import Tensor
 
@@ -231,9 +232,7 @@ def latent_attention(build: Builder, x: Tensor, block: int) -> Tensor:
         return build.attention(q, k, v, block)
     q_nope = ops.view(q, (nope, heads, n), (q.nb[1], q.nb[2], q.nb[3]))
     q_pe = build.rope(ops.view(q, (rope, heads, n), (q.nb[1], q.nb[2], q.nb[3])))
-    k_b, v_b = build.weight("attn_k_b", block), build.weight("attn_v_b", block)
-    assert k_b is not None
-    assert v_b is not None
+    k_b, v_b = (needed(build.weight(name, block), name) for name in ("attn_k_b", "attn_v_b"))
     absorbed = ops.permute(ops.mul_mat(k_b, ops.permute(q_nope, 0, 2, 1, 3)), 0, 2, 1, 3)
     q = ops.concat(absorbed, q_pe, 0)
     compressed = ops.reshape(compressed, rank, 1, n)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gslc.memory.gguf.graphs import tensor as ops
 from gslc.memory.gguf.graphs.build import Builder
+from gslc.memory.gguf.graphs.needed import needed
 from gslc.memory.gguf.graphs.tensor import Tensor
 
 Rows = Callable[[Tensor, Tensor], Tensor]
@@ -78,8 +79,7 @@ def mamba(build: Builder, states: States, x: Tensor, block: int) -> Tensor:
     heads = ops.reshape(x, 1, inner, per, slots)
     y = _scan(build, states, block, heads, dt, b, c, state, 1, inner)
     flat = ops.view(y, (inner, per, slots), (4 * inner, 4 * inner * per, 4 * inner * per * slots))
-    d = build.weight("ssm_d", block, "")
-    assert d is not None
+    d = needed(build.weight("ssm_d", block, ""), "ssm_d")
     y = ops.result("ADD", flat.ne, flat, ops.dup("MUL", x, d))
     y = ops.glu(ops.cont(z), y)
     y = build.linear(y, "ssm_out", block)
@@ -114,8 +114,7 @@ def mamba2(build: Builder, states: States, x: Tensor, block: int) -> Tensor:
     dt = ops.dup("ADD", dt, bias) if bias is not None else dt
     y = _scan(build, states, block, x, dt, b, c, state, head, heads)
     flat = ops.view(y, (head, heads, per, slots), (x.nb[1], heads * x.nb[1], per * heads * x.nb[1]))
-    d = build.weight("ssm_d", block, "")
-    assert d is not None
+    d = needed(build.weight("ssm_d", block, ""), "ssm_d")
     y = ops.result("ADD", flat.ne, flat, ops.result("MUL", x.ne, x, d))
     y = ops.glu(ops.cont(z), y)
     if build.weight("ssm_norm", block) is not None:
@@ -125,8 +124,7 @@ def mamba2(build: Builder, states: States, x: Tensor, block: int) -> Tensor:
 
 
 def _convolved(build: Builder, wide: Tensor, block: int, lengths: tuple[int, ...]) -> Tensor:
-    kernel = build.weight("ssm_conv1d", block)
-    assert kernel is not None
+    kernel = needed(build.weight("ssm_conv1d", block), "ssm_conv1d")
     x = ops.result("SSM_CONV", lengths, wide, kernel)
     bias = build.weight("ssm_conv1d", block, "bias")
     x = ops.dup("ADD", x, bias) if bias is not None else x
@@ -146,8 +144,7 @@ def _scan(
     heads: int,
 ) -> Tensor:
     """The selective scan: results and the new states in one tensor."""
-    a = build.weight("ssm_a", block, "")
-    assert a is not None
+    a = needed(build.weight("ssm_a", block, ""), "ssm_a")
 
     def rows(table: Tensor, ids: Tensor) -> Tensor:
         ssm = ops.reshape(table, state, head, heads, build.slots)

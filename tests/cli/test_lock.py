@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,3 +142,15 @@ def test_what_one_build_locks_the_next_accepts_whatever_the_sources(gslc: Progra
     assert gslc("build", cluster, "--frozen").status == 0
     assert gslc("build", cluster, "--check").status == 0
     assert lock_of(cluster) == first
+
+
+def test_an_interrupted_lock_keeps_what_has_arrived(cluster: Path, hub: HubServer) -> None:
+    hub.faults.append(Fault("tiny-chat", "status", 1000, status=503))  # tried again and again, until the interrupt
+    command = [sys.executable, "-m", "gslc", "lock", str(cluster)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "one: done" in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=60) == 130
+    assert '"one"' in lock_of(cluster)
+    assert '"two"' not in lock_of(cluster)

@@ -69,8 +69,16 @@ def fetched(
 
     settings = HubSettings(environment=dict(os.environ), offline_flag=offline_flag)
     progress = ProgressLine(quiet=session.quiet or offline_flag is not None)
+    arrived: dict[str, ModelFacts] = {}
     try:
-        outcome = fetch_all(models, settings, places=cluster.places, progress=progress.show)
+        outcome = fetch_all(
+            models, settings, places=cluster.places, progress=progress.show, arrived=arrived.__setitem__
+        )
+    except KeyboardInterrupt:
+        if arrived and not keep:
+            facts = {**lock.facts, **arrived}
+            write_whole(paths.lock, write_lock(Lock(cluster=cluster.name, facts=facts, placements=lock.placements)))
+        raise
     finally:
         progress.clear()
     session.add(outcome.diagnostics)

@@ -37,6 +37,11 @@ MINIMUM_CAPABILITY: dict[str, tuple[int, int]] = {
 }
 BF16_CAPABILITY = (8, 0)  # platforms/cuda.py check_if_supports_dtype
 FP8_CAPABILITY = (8, 9)
+# CUDA 13 builds are the default from 0.20; CUDA 13 has left Volta and Pascal behind.
+NEWER_BUILDS_FROM: Version = (0, 20, 0)
+OLDEST_CARD, OLDEST_CARD_BEFORE = (7, 5), (7, 0)
+# config/model.py _FLOAT16_NOT_SUPPORTED_MODELS: "does not support float16. Reason: Numerical instability."
+UNSTABLE_IN_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "plamo2", "glm4"})
 OF_HEADS = frozenset({"attention output", "query up", "key and value up", "attention sinks"})
 
 
@@ -330,7 +335,20 @@ def card_refusals(shape: Shape, kind: GpuKind, terms: Terms) -> tuple[Excluded, 
                 ),
             )
         )
+    oldest = OLDEST_CARD if version_tuple(terms.version) >= NEWER_BUILDS_FROM else OLDEST_CARD_BEFORE
+    if capability < oldest:
+        found.append(
+            (
+                "compute capability",
+                (
+                    f"vLLM {terms.version} is built for compute capability {dotted(oldest)}, "
+                    f"{kind.model} has {dotted(capability)}"
+                ),
+            )
+        )
     dtype = effective_dtype(shape, kind, terms.dtype)
+    if dtype == "float16" and shape.model_type in UNSTABLE_IN_HALF:
+        found.append(("dtype", f"{shape.model_type} is not stable in float16, which {kind.model} would load it in"))
     if dtype == "bfloat16" and capability < BF16_CAPABILITY:
         found.append(
             ("compute capability", f"bfloat16 needs compute capability 8.0, {kind.model} has {dotted(capability)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gslc.memory.vllm.matrices import matrices
@@ -124,8 +125,24 @@ def rank_shape(shape: Shape, matrix: Matrix, ranks: int, *, expert_parallel: boo
     return outputs, inputs, repeats, outputs
 
 
+# How lists of kept modules name what a matrix is made of; those that name single layers are left to the tensor table.
+KEPT_AS = {
+    "query, key and value": "self_attn",
+    "attention output": "self_attn",
+    "query up": "self_attn",
+    "query down": "self_attn",
+    "key and value up": "self_attn",
+    "key and value down": "self_attn",
+    "shared expert up": "shared_expert",
+    "shared expert down": "shared_expert",
+}
+
+
 def converted(shape: Shape, matrix: Matrix) -> bool:
     """Whether the checkpoint's method touches this matrix; gpt-oss quantises its experts alone."""
-    if shape.quantization.method == "mxfp4":
+    quantization = shape.quantization
+    if quantization.method == "mxfp4":
         return matrix.name.startswith("expert")
-    return bool(shape.quantization.method)
+    part = KEPT_AS.get(matrix.name)
+    kept = part is not None and any(part in word and re.search(r"\.\d+\.", word) is None for word in quantization.kept)
+    return bool(quantization.method) and not kept

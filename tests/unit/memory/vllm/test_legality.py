@@ -176,3 +176,34 @@ def test_positions_and_token_types_of_an_encoder_are_split_like_a_vocabulary() -
 def test_mamba_groups_are_split_whole_unless_there_is_one() -> None:
     assert "Mamba groups" in names(shape("mamba-codestral"), 16)
     assert names(shape("granite-4-h-tiny"), 4) == set()
+
+
+def test_cards_that_a_release_is_no_longer_built_for_are_refused() -> None:
+    volta = GpuKind(model="Tesla V100", vendor="nvidia", memory_bytes=32 << 30, compute_capability=(7, 0))
+    (found,) = card_refusals(shape(LLAMA), volta, Terms(version="0.26.0"))
+    assert found.detail == "vLLM 0.26.0 is built for compute capability 7.5, Tesla V100 has 7.0"
+    assert card_refusals(shape(LLAMA), volta, Terms(version="0.18.1")) == ()
+
+
+def test_models_that_are_not_stable_in_half_precision_are_refused_on_old_cards() -> None:
+    gemma = shape("google/gemma-2-9b-it")
+    assert [item.rule for item in card_refusals(gemma, T4, Terms(version="0.26.0"))] == ["dtype"]
+    assert card_refusals(gemma, T4, Terms(version="0.26.0", dtype="float32")) == ()
+    assert card_refusals(gemma, H200, Terms(version="0.26.0")) == ()
+
+
+def test_modules_that_stay_as_they_are_have_no_groups_to_divide() -> None:
+    odd: dict[str, Json] = {
+        "num_attention_heads": 12,
+        "num_key_value_heads": 12,
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+    }
+    plain: Json = {"quant_method": "fp8", "weight_block_size": (128, 128)}
+    kept: Json = {
+        "quant_method": "fp8",
+        "weight_block_size": (128, 128),
+        "modules_to_not_convert": ("re:.*self_attn.*",),
+    }
+    assert "FP8 blocks" in names(shape(QWEN, quantization_config=plain, **odd), 4)
+    assert "FP8 blocks" not in names(shape(QWEN, quantization_config=kept, **odd), 4)

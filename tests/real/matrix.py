@@ -16,8 +16,9 @@ from tests.support.real_runs import RUNS, STEPS, Run  # noqa: E402 - the path ab
 
 HEAD = """# Real runs
 
-Written by `python tests/real/matrix.py`, which starts each engine with what `gslc build` wrote, asks it, kills it and stops it.
-The machine has no GPU; engines run on its CPU.
+Written by `python tests/real/matrix.py`, which starts each engine with what gslc wrote, asks it for a chat answer, kills it, asks
+again and stops it. The output is that of `gslc build` for a cluster file; for RPC it is that of a plan made by hand, since
+a plan over hosts wants cards, and the machine has none: engines run on its CPU. The model is small, with random weights.
 
 | engine | target | verified | started | answered | restarted | stopped |
 |---|---|---|---|---|---|---|

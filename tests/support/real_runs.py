@@ -90,7 +90,11 @@ models:
 ASK = """
 ask() {
   curl --silent --fail --max-time 60 http://127.0.0.1:20000/v1/chat/completions -H 'Content-Type: application/json' \
-    -d '{"model":"tiny","max_tokens":8,"temperature":0,"messages":[{"role":"user","content":"w1 w2"}]}' | grep -o '"completion_tokens":[0-9]*'
+    -d '{"model":"tiny","max_tokens":8,"temperature":0,"messages":[{"role":"user","content":"w1 w2"}]}' | /usr/bin/python3 -c '
+import hashlib, json, sys
+answer = json.load(sys.stdin)
+text = answer["choices"][0]["message"]["content"]
+print(answer["usage"]["completion_tokens"], "tokens, text", hashlib.sha256(text.encode()).hexdigest()[:8])'
 }
 ready() { for _ in $(seq 300); do curl --silent --fail http://127.0.0.1:20000/health > /dev/null && return; sleep 0.2; done; return 1; }
 """

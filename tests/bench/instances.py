@@ -10,9 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from small_fleets import GIB, cluster, host, model, need
-
 from gslc.ir.inputs import Cluster, Host, Model, RequirementPart
+from small_fleets import GIB, cluster, host, model, need
 
 SHAPES = (
     (24, 1),

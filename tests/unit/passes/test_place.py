@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from small_fleets import EMPTY_LOCK, GIB, by_name, cluster, host, lock_of, model, need, place, where
 
 from gslc.ir.diagnostic import Outcome
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.placement import Placement
 from gslc.ir.plan import Layout
+from small_fleets import EMPTY_LOCK, GIB, by_name, cluster, host, lock_of, model, need, place, where
 
 
 def placed(fleet: Cluster, lock: Lock = EMPTY_LOCK, *, replan: bool = False) -> Placement:
@@ -281,3 +281,22 @@ def test_every_unplaced_replica_has_a_code() -> None:
 def test_a_host_without_ports_left_is_passed_over() -> None:
     fleet = cluster([host("a", [24]), host("b", [24])], [model("m", need(1, 4), replicas=2)], port_range=(20000, 20000))
     assert where(place(fleet)) == {"m-0": "a:0", "m-1": "b:0"}
+
+
+def test_replan_takes_a_replica_off_host_memory_and_a_build_leaves_it() -> None:
+    fleet = cluster([host("a", [24]), host("b")], [model("m", need(1, 20), need(0, 0, 20, 20))])
+    lock = locked("m", Seat(host="b", ports=(20000,)), requirement=1)
+    assert where(place(fleet, lock)) == {"m-0": "b:"}
+    assert where(place(fleet, lock, replan=True)) == {"m-0": "a:0"}
+
+
+def test_replan_makes_room_by_the_fewest_moves() -> None:
+    fleet = cluster(
+        [host("a", [24, 24]), host("b", [24, 24]), host("c", [24])],
+        [model("m", need(1, 20), replicas=2), model("pair", need(2, 20))],
+    )
+    lock = lock_of(placed(cluster(fleet.hosts[:2], [model("m", need(1, 20), replicas=2, anti_affinity="host")])))
+    before, after = where(place(fleet, lock)), where(place(fleet, lock, replan=True))
+    assert "pair-0" not in before
+    assert len(after) == 3
+    assert sum(1 for name in before if before[name] != after[name]) == 1

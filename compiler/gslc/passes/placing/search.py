@@ -73,6 +73,9 @@ class Search:
 
     def run(self) -> None:
         """Leave the best state that was found."""
+        anew = bool(self.homes)  # locked replicas may move: a new plan
+        if anew:
+            self._release_offloaded()
         todo = [replica for replica in self.problem.replicas if self.state.positions[replica.id] is None]
         if not todo:
             return
@@ -93,10 +96,23 @@ class Search:
                 self.greedy(todo, order, style)
         if not self.good():
             self.restarts(todo, base, LARGE_INSERTIONS if large else RESTART_INSERTIONS, 1 if large else CHAINS)
+        if anew and not self.good():
+            everyone = list(self.problem.replicas)
+            nobody: list[Position | None] = [None] * len(everyone)
+            self.restarts(everyone, nobody, LARGE_INSERTIONS if large else RESTART_INSERTIONS, 1 if large else CHAINS)
         self.repair(self.repairs_to_make(large=large))
         self.fitter.fits_left = None
         self.state.restore(self.best[1])
         self.settle()
+
+    def _release_offloaded(self) -> None:
+        """Take out who lies in host memory though the model could do without, so that a new plan looks for better."""
+        for replica in self.problem.replicas:
+            position = self.state.positions[replica.id]
+            if position is None or replica.id not in self.homes:
+                continue
+            if position.option.offload > replica.task.least_offload:
+                self.state.release(replica)
 
     def good(self) -> bool:
         """True when all that can be placed is placed, and nothing is offloaded that could do without."""

@@ -15,8 +15,8 @@ from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout, Role
 from gslc.memory.stated import stated_options
 from gslc.memory.vllm.budget import Batch, outside_bytes
+from gslc.memory.vllm.cards import effective_dtype
 from gslc.memory.vllm.fit import THOUSAND, batch_of
-from gslc.memory.vllm.legality import effective_dtype
 from gslc.memory.vllm.options import Asker, vllm_options
 from gslc.memory.vllm.review import keys_of, review_model
 from gslc.memory.vllm.view import View, view_of

@@ -9,8 +9,9 @@ from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import GpuKind
 from gslc.ir.plan import DeviceMemory
+from gslc.memory.vllm.cards import card_refusals
 from gslc.memory.vllm.fit import Fit, fit
-from gslc.memory.vllm.legality import card_refusals, layout_words, refusals
+from gslc.memory.vllm.legality import layout_words, refusals
 from gslc.memory.vllm.options import MEASURED_VERSION, device_memory, host_bytes, layout_decisions
 from gslc.memory.vllm.review import PROBLEM_CODES, refusal_words, sizes_help, unreadable
 from gslc.memory.vllm.table import disagreement

@@ -9,8 +9,9 @@ from gslc.ir.facts import SafetensorsFacts
 from gslc.ir.inputs import GpuKind
 from gslc.memory.vllm import budget
 from gslc.memory.vllm.budget import Batch, RankBudget
+from gslc.memory.vllm.cards import effective_dtype
 from gslc.memory.vllm.kv import BLOCK_TOKENS, CONCURRENT_BATCHES, CachePool, cache_pool
-from gslc.memory.vllm.legality import Terms, effective_dtype
+from gslc.memory.vllm.legality import Terms
 from gslc.memory.vllm.shape import Shape
 from gslc.memory.vllm.table import model_weights
 from gslc.memory.vllm.weights import RankWeights, stage_layers, value_bytes

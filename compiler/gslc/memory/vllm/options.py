@@ -12,8 +12,9 @@ from gslc.ir.inputs import GpuKind
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
 from gslc.memory.vllm.budget import GIB, RankBudget
+from gslc.memory.vllm.cards import card_refusals, dotted, minimum_capability
 from gslc.memory.vllm.fit import THOUSAND, UTILIZATION_STEP, Fit, fit
-from gslc.memory.vllm.legality import card_refusals, dotted, layout_words, minimum_capability, refusals
+from gslc.memory.vllm.legality import layout_words, refusals
 from gslc.memory.vllm.view import View
 
 # Host memory of the processes, beside page cache: the API server and engine core, and one worker a GPU with torch,

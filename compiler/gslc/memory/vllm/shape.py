@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from gslc.ir.facts import SafetensorsFacts
 from gslc.memory.vllm.config import (
@@ -12,22 +11,17 @@ from gslc.memory.vllm.config import (
     architecture,
     flag,
     integer,
-    integers,
-    interval,
     mapping,
     text,
     text_config,
-    words,
 )
 from gslc.memory.vllm.families import DEFAULT_FAMILY, FAMILIES, Family
+from gslc.memory.vllm.layer_kinds import LayerKind, expert_layers, layer_kinds
 from gslc.memory.vllm.quantization import Quantization, read_quantization
-
-LayerKind: TypeAlias = Literal["full", "sliding", "chunked", "mamba", "linear", "both", "mlp"]
 
 ENCODER_ONLY = frozenset(
     {"bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "gte", "new", "snowflake_gte", "distilbert"}
 )
-ATTENTION_FREE = frozenset({"mamba", "mamba2", "falcon_mamba"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +155,7 @@ def read_shape(facts: SafetensorsFacts) -> Shape:
     head_width = integer(
         inner, "head_dim", "attention_head_dim", "kv_channels", default=hidden // heads if heads else 0
     )
-    # A pattern of another length than the layers is cut or continued with attention.
-    kinds = (*_kinds(inner, model_type, layers), *_all("full", layers))[:layers]
+    kinds = layer_kinds(inner, model_type, layers)
     return Shape(
         architecture=architecture(config),
         model_type=model_type,
@@ -232,78 +225,6 @@ def _intermediate(inner: Config, model_type: str, hidden: int) -> int:
     return hidden * ratio
 
 
-def _kinds(inner: Config, model_type: str, layers: int) -> tuple[LayerKind, ...]:
-    """What each layer keeps between steps, first layer first."""
-    if model_type in ATTENTION_FREE:
-        return _all("mamba", layers)
-    pattern = text(inner, "hybrid_override_pattern")
-    if pattern:
-        letters: dict[str, LayerKind] = {"M": "mamba", "*": "full", "-": "mlp", "E": "mlp"}
-        return tuple(map(letters.__getitem__, (letter if letter in letters else "*" for letter in pattern)))
-    written = words(inner, "layer_types") or words(inner, "layers_block_type")
-    if len(written) >= layers > 0:
-        return tuple(_kind(word, inner) for word in written[:layers])
-    return _kinds_by_rule(inner, model_type, layers)
-
-
-def _kind(word: str, inner: Config) -> LayerKind:
-    if word == "sliding_attention":
-        return "sliding" if integer(inner, "sliding_window") else "full"
-    if word == "chunked_attention":
-        return "chunked"
-    if word == "linear_attention":
-        return "linear"
-    if word in {"mamba", "mamba2", "recurrent", "m", "conv"}:
-        return "mamba"
-    return "both" if word == "hybrid" else "full"
-
-
-def _all(kind: LayerKind, layers: int) -> tuple[LayerKind, ...]:
-    """The same kind for every layer."""
-    return tuple(kind for _ in range(layers))
-
-
-def _mix(attends: Iterable[bool], other: LayerKind) -> tuple[LayerKind, ...]:
-    """Full attention where `attends` is true, the other kind elsewhere."""
-    full: LayerKind = "full"
-    return tuple(full if held else other for held in attends)
-
-
-def _kinds_by_rule(inner: Config, model_type: str, layers: int) -> tuple[LayerKind, ...]:
-    window = integer(inner, "sliding_window")
-    if model_type == "falcon_h1":
-        return _all("both", layers)
-    if model_type == "jamba":
-        period, offset = interval(inner, "attn_layer_period", default=8), integer(inner, "attn_layer_offset", default=4)
-        return _mix((index % period == offset for index in range(layers)), "mamba")
-    if model_type == "bamba":
-        attention = integers(inner, "attn_layer_indices")
-        return _mix((index in attention for index in range(layers)), "mamba")
-    if model_type in {"qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"}:
-        step = interval(inner, "full_attention_interval", default=4)
-        return _mix(((index + 1) % step == 0 for index in range(layers)), "linear")
-    if model_type == "llama4_text" and integer(inner, "attention_chunk_size"):
-        written = integers(inner, "no_rope_layers")
-        usual = tuple(int((index + 1) % 4 != 0) for index in range(layers))
-        rotated = written if len(written) >= layers else usual
-        return _mix((not rotated[index] for index in range(layers)), "chunked")
-    if not window:
-        return _all("full", layers)
-    if model_type in {"gemma2", "gpt_oss"}:
-        return _mix((index % 2 == 1 for index in range(layers)), "sliding")
-    if model_type in {"gemma3", "gemma3_text", "cohere2", "exaone4", "olmo3"}:
-        pattern = interval(
-            inner, "sliding_window_pattern", "_sliding_window_pattern", default=6 if "gemma" in model_type else 4
-        )
-        return _mix(((index + 1) % pattern == 0 for index in range(layers)), "sliding")
-    if model_type.startswith("qwen"):
-        if not flag(inner, "use_sliding_window"):
-            return _all("full", layers)
-        first = integer(inner, "max_window_layers", default=layers)
-        return _mix((index < first for index in range(layers)), "sliding")
-    return _all("sliding", layers)
-
-
 def _mla(inner: Config) -> Mla | None:
     rank = integer(inner, "kv_lora_rank")
     if not rank:
@@ -340,34 +261,12 @@ def _experts(inner: Config, model_type: str, layers: int, hidden: int) -> Expert
         per_token=integer(
             nested, "num_experts_per_tok", "moe_top_k", "experts_per_token", "num_experts_per_token", default=2
         ),
-        layers=_expert_layers(inner, model_type, layers),
+        layers=expert_layers(inner, model_type, layers),
         shared_width=shared,
         shared_gate=model_type in {"qwen2_moe", "qwen3_next", "qwen3_5_moe_text"},
         router_bias=count if correction else 0,
         gate_bias=model_type == "gpt_oss",
         biases=model_type == "gpt_oss",
-    )
-
-
-def _expert_layers(inner: Config, model_type: str, layers: int) -> tuple[int, ...]:
-    if model_type == "jamba":
-        period, offset = (
-            interval(inner, "expert_layer_period", default=2),
-            integer(inner, "expert_layer_offset", default=1),
-        )
-        return tuple(index for index in range(layers) if index % period == offset)
-    if model_type == "llama4_text":
-        written = integers(inner, "moe_layers")
-        step = max(1, integer(inner, "interleave_moe_layer_step", default=1))
-        return written or tuple(range(step - 1, layers, step))
-    dense = set(integers(inner, "mlp_only_layers"))
-    first = integer(inner, "first_k_dense_replace")
-    step = max(1, integer(inner, "decoder_sparse_step", default=1))
-    frequency = max(1, integer(inner, "moe_layer_freq", default=1))
-    return tuple(
-        index
-        for index in range(layers)
-        if index >= first and index not in dense and (index + 1) % step == 0 and index % frequency == 0
     )
 
 

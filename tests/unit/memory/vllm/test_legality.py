@@ -7,7 +7,8 @@ from tests.support.vllm_models import H200, T4, files_of
 
 from gslc.ir.facts import Json
 from gslc.ir.inputs import GpuKind
-from gslc.memory.vllm.legality import Terms, card_refusals, effective_dtype, refusals
+from gslc.memory.vllm.cards import card_refusals, effective_dtype
+from gslc.memory.vllm.legality import Terms, refusals
 from gslc.memory.vllm.shape import Shape, read_shape
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"

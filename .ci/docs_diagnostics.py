@@ -22,14 +22,21 @@ def diagnostics_md() -> str:
     lines = [
         "# Diagnostic codes",
         "",
-        "Every message carries a code that never changes its meaning. `gslc explain GS402` prints the same as this page.",
+        "Every message carries a code that never changes its meaning. `gslc explain GS402` prints what stands here.",
     ]
     group = ""
     for code, entry in all_codes().items():
         if code[2] != group:
             group = code[2]
             lines += ["", f"## {GROUPS[group]}"]
-        lines += ["", f"### {code}", "", f"**{entry.title[0].upper()}{entry.title[1:]}.** {entry.meaning}", "", f"*What to do:* {entry.remedy}"]
+        lines += [
+            "",
+            f"### {code}",
+            "",
+            f"**{entry.title[0].upper()}{entry.title[1:]}.** {entry.meaning}",
+            "",
+            f"*What to do:* {entry.remedy}",
+        ]
     return "\n".join(lines) + "\n"
 
 

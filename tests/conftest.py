@@ -11,10 +11,9 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
+from cli import Program
 from hub_server import HubServer
 from model_hub import publish
-
-from cli import Program
 
 # A busy machine makes single examples slow; what must be fast is measured by tests that say so.
 settings.register_profile("steady", deadline=None)
@@ -23,7 +22,7 @@ settings.load_profile("steady")
 
 @pytest.fixture
 def gslc(capsys: pytest.CaptureFixture[str]) -> Program:
-    """The program: gslc("build", path) answers with status, out and err."""
+    """The program, called with its arguments; it answers with status, out and err."""
     return Program(capsys)
 
 

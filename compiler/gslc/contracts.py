@@ -17,7 +17,7 @@ class Backend(Protocol):
     """An engine that serves models. Never meets a target."""
 
     name: str
-    default_pin: EnginePin  # the version that this release was tested with; program path; image None = from version and vendor
+    default_pin: EnginePin  # what this release was tested with; image None: from version and vendor
 
     def review(self, request: Request) -> tuple[Diagnostic, ...]:
         """What is wrong with the model's own settings for this engine, wherever it may run (args, context, types)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gslc.contracts import Registry
 from gslc.documents.plan_json import host_summaries
@@ -15,8 +16,8 @@ from gslc.ir.diagnostic import Decision, Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock, LockedPlacement
 from gslc.ir.output import OutputFile
-from gslc.ir.plan import Plan
 from gslc.ir.placement import Assignment, Candidates, Placement
+from gslc.ir.plan import Plan
 from gslc.passes.assemble import assemble
 from gslc.passes.check import check_plan
 from gslc.passes.eligible import find_candidates
@@ -45,9 +46,9 @@ def compile_cluster(
     *,
     replan: bool = False,
     mirror: str | None = None,
-    lap: Lap = lambda stage: None,
+    lap: Lap = lambda _: None,
 ) -> Outcome[Compilation]:
-    """The compilation of a cluster whose facts are all in the lock. A value without files comes with error diagnostics."""
+    """The compilation of a cluster whose facts are all in the lock; without files where a diagnostic is an error."""
     found = find_candidates(cluster, lock.facts, registry)
     lap("eligible")
     if found.value is None or has_errors(found.diagnostics):
@@ -100,7 +101,7 @@ def render(plan: Plan, cluster: Cluster, registry: Registry) -> Outcome[tuple[Ou
         diagnostics += outcome.diagnostics
         files += outcome.value or ()
     files.sort(key=lambda file: file.path)
-    for first, second in zip(files, files[1:], strict=False):
+    for first, second in pairwise(files):
         if first.path == second.path:
             diagnostics.append(
                 Diagnostic(

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import partial
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def main() -> int:
             (folder / "cluster.yaml").write_text(cluster_text(size))
             command = [sys.executable, "-m", "gslc", "build", str(folder / "cluster.yaml"), "-v"]
             cost(command, environment)  # writes the lock
-            first, peak, said = best(command, environment, 3, lambda: shutil.rmtree(folder / "build"))
+            first, peak, said = best(command, environment, 3, partial(shutil.rmtree, folder / "build"))
             again, _, _ = best(command, environment, 3)
         finally:
             shutil.rmtree(folder)

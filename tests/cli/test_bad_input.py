@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from cli import Program
 from hub_server import HubServer
 
@@ -51,7 +52,7 @@ WINDOWS = HOSTS + "  win: {address: 10.0.0.12, os: windows, target: nomad, memor
 
 CASES = {
     "unknown key": (HOSTS + CUSTOM.replace("command:", "comand:"), "command", (13,)),
-    "wrong type": (HOSTS + CUSTOM.replace("[serve, --port, \"{port}\"]", "{a: b}"), "command", (13,)),
+    "wrong type": (HOSTS + CUSTOM.replace('[serve, --port, "{port}"]', "{a: b}"), "command", (13,)),
     "duplicate key": (HOSTS + CUSTOM + "    backend: vllm\n", "backend", (15,)),
     "small bare number": (HOSTS.replace("memory: 64GiB", "memory: 64") + CUSTOM, "64GiB", (8,)),
     "unknown host in a pin": (HOSTS + CUSTOM + "    gpus: [atlsa/0]\n", "atlas", (15,)),
@@ -73,7 +74,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_mistake_is_located_and_helped_and_nothing_is_written(name: str, gslc: Program, hub: HubServer, tmp_path: Path) -> None:
+def test_a_mistake_is_located_and_helped_and_nothing_is_written(
+    name: str, gslc: Program, hub: HubServer, tmp_path: Path
+) -> None:
     text, hint, lines = CASES[name]
     path = tmp_path / "cluster.yaml"
     path.write_text(text)
@@ -103,6 +106,15 @@ def test_a_glob_over_several_quantisations_lists_them_with_sizes(gslc: Program, 
 
 def test_binary_and_hostile_files_end_quickly_without_a_traceback(gslc: Program, tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
-    for content in (b"\x00\x01", b"\xff\xfe", b"[" * 50_000, b"{a: " * 20_000, b"a: &a [*a]", b"", b"\xef\xbb\xbf", b"!!python/object:x {}"):
+    for content in (
+        b"\x00\x01",
+        b"\xff\xfe",
+        b"[" * 50_000,
+        b"{a: " * 20_000,
+        b"a: &a [*a]",
+        b"",
+        b"\xef\xbb\xbf",
+        b"!!python/object:x {}",
+    ):
         path.write_bytes(content)
         assert gslc("build", path).status == 1

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli import Program, tree
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,9 @@ def test_the_order_of_hosts_and_models_changes_no_byte(gslc: Program, lab: Path,
     assert (other / "gslc.lock").read_bytes() == (lab.parent / "gslc.lock").read_bytes()
 
 
-def test_a_model_that_is_added_moves_nothing_and_one_that_is_removed_takes_its_files_along(gslc: Program, lab: Path) -> None:
+def test_a_model_that_is_added_moves_nothing_and_one_that_is_removed_takes_its_files_along(
+    gslc: Program, lab: Path
+) -> None:
     gslc("build", lab)
     before = tree(lab.parent / "build")
     added = """\

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli import Program
 from hub_server import Fault, HubServer
 from model_files import llama_gguf, transformers_repository
@@ -62,7 +63,9 @@ def test_build_needs_no_network_once_the_lock_is_complete(gslc: Program, cluster
     assert len(hub.requests) == asked
 
 
-def test_a_missing_fact_offline_is_an_error_that_names_the_model_and_the_flag(gslc: Program, cluster: Path, hub: HubServer) -> None:
+def test_a_missing_fact_offline_is_an_error_that_names_the_model_and_the_flag(
+    gslc: Program, cluster: Path, hub: HubServer
+) -> None:
     refused = gslc("build", cluster, "--offline")
     assert refused.status == 1
     assert "one" in refused.err
@@ -71,7 +74,9 @@ def test_a_missing_fact_offline_is_an_error_that_names_the_model_and_the_flag(gs
     assert not (cluster.parent / "gslc.lock").exists()
 
 
-def test_only_an_upgrade_takes_a_newer_commit_and_only_of_the_model_named(gslc: Program, cluster: Path, hub: HubServer) -> None:
+def test_only_an_upgrade_takes_a_newer_commit_and_only_of_the_model_named(
+    gslc: Program, cluster: Path, hub: HubServer
+) -> None:
     gslc("lock", cluster)
     before = lock_of(cluster)
     hub.add("hf", "makers/tiny-llama-GGUF", {"tiny-llama-Q4_K_M.gguf": llama_gguf(3)})

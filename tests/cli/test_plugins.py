@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_files import llama_gguf
 
-PLUGIN = '''
+PLUGIN = """
 from gslc.ir.diagnostic import Outcome
 from gslc.ir.inputs import EnginePin
 from gslc.ir.output import OutputFile
@@ -42,7 +42,7 @@ class Quadlet:
     def render(self, plan, cluster):
         text = "".join(f"{i.name} {' '.join(s.launch.argv)}\\n" for i in plan.instances for s in i.shards)
         return Outcome(value=(OutputFile(path="quadlet/all.txt", text=text),))
-'''
+"""
 CLUSTER = """\
 version: 1
 name: lab
@@ -62,7 +62,9 @@ def test_a_plug_in_backend_and_target_build(tmp_path: Path) -> None:
     info.mkdir(parents=True)
     (site / "gslc_more.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gslc-more\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[gslc.backends]\nsglang = gslc_more:Sglang\n[gslc.targets]\nquadlet = gslc_more:Quadlet\n")
+    (info / "entry_points.txt").write_text(
+        "[gslc.backends]\nsglang = gslc_more:Sglang\n[gslc.targets]\nquadlet = gslc_more:Quadlet\n"
+    )
     model = tmp_path / "model.gguf"
     model.write_bytes(llama_gguf().part(0, llama_gguf().size))
     (tmp_path / "cluster.yaml").write_text(CLUSTER.replace("MODEL", str(model)))

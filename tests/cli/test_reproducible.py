@@ -10,12 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli import tree
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "team"
-PURE_PARSER = "import yaml; del yaml.CLoader, yaml.CParser; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
-OTHER_CLOCK = "import time; time.time = lambda: 4102444800.0; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
+PURE_PARSER = (
+    "import yaml; del yaml.CLoader, yaml.CParser; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
+)
+OTHER_CLOCK = (
+    "import time; time.time = lambda: 4102444800.0; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
+)
 
 VARIATIONS: dict[str, dict[str, object]] = {
     "hash seed 0": {"env": {"PYTHONHASHSEED": "0"}},

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gslc.engines.containers import runs_containers
 from gslc.engines.paths import model_files, model_folder
 from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Place
 from gslc.ir.facts import ModelFacts, SpeechFacts
 from gslc.ir.inputs import EnginePin, Host, Model
-from gslc.ir.plan import Launch, Layout
 from gslc.ir.placement import Assignment, Choice, HostClass, Options, PartNeed, Request
+from gslc.ir.plan import Launch, Layout
 from gslc.memory.speech import DEFAULT_VERSION, SpeechNeed, cpu_need, gpu_need
 from gslc.memory.stated import stated_options
 
-OWNED_FLAGS = ("--host", "--port", "--model", "--device", "--data-dir", "--huggingface-repo-id", "--model-scope-model-id")
+OWNED_FLAGS = (
+    "--host",
+    "--port",
+    "--model",
+    "--device",
+    "--data-dir",
+    "--huggingface-repo-id",
+    "--model-scope-model-id",
+)
 OWN_BOOLEAN = ("-d", "--debug")
 
 
@@ -56,18 +65,17 @@ class VoxBox:
         return tuple(found)
 
     def excludes(self, request: Request, host_class: HostClass) -> tuple[Excluded, ...]:
-        """CosyVoice and Dia need pynini, which has no build for linux/arm64 and Windows (vox-box's README)."""
+        """Platforms without pynini, which CosyVoice and Dia need (vox-box's README); containers without an image."""
         speech = speech_of(request.facts)
         platform = f"{host_class.os}/{host_class.arch}"
-        if speech and speech.framework in ("cosyvoice", "dia"):
-            if host_class.os == "windows" or platform == "linux/arm64":
-                return (
-                    Excluded(
-                        what=platform,
-                        rule="vox-box-platform",
-                        detail=f"{speech.framework} runs on linux/amd64 and macOS; these hosts are {platform}",
-                    ),
-                )
+        needs_pynini = speech is not None and speech.framework in ("cosyvoice", "dia")
+        if speech and needs_pynini and (host_class.os == "windows" or platform == "linux/arm64"):
+            detail = f"{speech.framework} runs on linux/amd64 and macOS; these hosts are {platform}"
+            return (Excluded(what=platform, rule="vox-box-platform", detail=detail),)
+        image = request.model.image or dict(host_class.engines).get(self.name, self.default_pin).image
+        if image is None and runs_containers(host_class, image):
+            detail = "there is no official container image of vox-box; give the model, or engines.vox-box, an image"
+            return (Excluded(what=host_class.target, rule="image", detail=detail),)
         return ()
 
     def options(self, request: Request, host_class: HostClass) -> Options:
@@ -84,7 +92,11 @@ class VoxBox:
         elif host_class.gpu_kinds:
             vendors = sorted({kind.vendor for kind in host_class.gpu_kinds})
             refused.append(
-                Excluded(what="one GPU", rule="vox-box-nvidia-only", detail=f"vox-box uses NVIDIA cards only; here are {', '.join(vendors)}")
+                Excluded(
+                    what="one GPU",
+                    rule="vox-box-nvidia-only",
+                    detail=f"vox-box uses NVIDIA cards only; here are {', '.join(vendors)}",
+                )
             )
         fixed.append(choice_of(1, "CPU", cpu_need(speech), request, host_class))
         return Options(fixed=tuple(fixed), refused=tuple(refused))
@@ -203,6 +215,7 @@ def choice_of(rank: int, label: str, need: SpeechNeed, request: Request, host_cl
     """A choice with one part, and where its figures come from."""
     speech = speech_of(request.facts)
     size = speech.model_bytes if speech else 0
+    named = f"{speech.framework}'s {speech.model_file}" if speech else "speech"
     total = need.gpu.total if need.gpu else need.host.total
     return Choice(
         rank=rank,
@@ -218,7 +231,7 @@ def choice_of(rank: int, label: str, need: SpeechNeed, request: Request, host_cl
                 topic="memory",
                 chosen=f"{total} bytes",
                 rule=f"speech-{need.basis}",
-                because=f"{speech.framework if speech else 'speech'} with {size} bytes of {speech.model_file if speech else 'weights'}: {need.basis}",
+                because=f"{named} with {size} bytes: {need.basis}",
                 evidence=(("model_bytes", size), ("basis", need.basis)),
             ),
         ),

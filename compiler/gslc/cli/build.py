@@ -44,7 +44,9 @@ class Ask:
 @click.option("--offline", is_flag=True, help="Never open a socket; missing facts are an error.")
 @click.option("--frozen", is_flag=True, help="Both --locked and --offline.")
 @click.option("--force", is_flag=True, help="Replace files that were edited by hand or that gslc does not own.")
-@click.option("--mirror", metavar="DIR|URL", help="Fetch model files from here (laid out like model_dir), not from the hubs.")
+@click.option(
+    "--mirror", metavar="DIR|URL", help="Fetch model files from here (laid out like model_dir), not from the hubs."
+)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "github", "sarif", "markdown"]), default="text",
     show_default=True, help="How to print the result.",
@@ -110,7 +112,9 @@ def build(session: Session, paths: Paths, ask: Ask) -> None:
     write(session, paths, ask, compilation, old_text, new_text)
 
 
-def write(session: Session, paths: Paths, ask: Ask, compilation: Compilation, old_text: str | None, new_text: str) -> None:
+def write(
+    session: Session, paths: Paths, ask: Ask, compilation: Compilation, old_text: str | None, new_text: str
+) -> None:
     """Publish the folder and the lock, and say what was done."""
     try:
         with open_folder(paths.output, create=True) as folder:
@@ -132,9 +136,7 @@ def write(session: Session, paths: Paths, ask: Ask, compilation: Compilation, ol
     session.finish(0, text=text, extra=plan_extra(compilation, comparison))
 
 
-def finish_check(
-    session: Session, paths: Paths, compilation: Compilation, old_text: str | None, new_text: str
-) -> None:
+def finish_check(session: Session, paths: Paths, compilation: Compilation, old_text: str | None, new_text: str) -> None:
     """End a --check: 0 when nothing would change, else 3 with every file that would."""
     try:
         with open_folder(paths.output, create=False) as folder:
@@ -144,7 +146,9 @@ def finish_check(
         session.finish(OUT_OF_DATE)
     session.lap("compare")
     if new_text != old_text:
-        session.add([out_of_date(paths.lock, "--check", "the lock would be " + ("created" if old_text is None else "changed"))])
+        session.add(
+            [out_of_date(paths.lock, "--check", "the lock would be " + ("created" if old_text is None else "changed"))]
+        )
     if comparison.incomplete and all(change.change == "unchanged" for change in comparison.changes):
         session.add([incomplete(paths.output)])
     for change in comparison.changes:
@@ -209,7 +213,7 @@ def seats(places: tuple[Seat, ...]) -> str:
 
 def written_line(paths: Paths, comparison: Comparison) -> str:
     """One line on what happened to the folder."""
-    counts = {kind: 0 for kind in ("created", "changed", "removed", "unchanged")}
+    counts = dict.fromkeys(("created", "changed", "removed", "unchanged"), 0)
     for change in comparison.changes:
         counts[change.change] += 1
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
@@ -224,7 +228,10 @@ def flag_given(ask: Ask) -> str:
 def out_of_date(file: str, flag: str, what: str) -> Diagnostic:
     """GS608 about one file."""
     return Diagnostic(
-        code="GS608", place=Place(file=file), message=f"out of date ({flag}): {what}", help="run gslc build and commit the result"
+        code="GS608",
+        place=Place(file=file),
+        message=f"out of date ({flag}): {what}",
+        help="run gslc build and commit the result",
     )
 
 

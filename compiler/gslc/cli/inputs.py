@@ -65,7 +65,7 @@ def read_cluster_file(session: Session, paths: Paths) -> Cluster:
 
 
 def read_with_plugins(documents: tuple[Document, ...], gpu_table: GpuTable) -> Outcome[Cluster]:
-    """The cluster; where it has mistakes it is read again with the names of plug-ins known, since one may be the reason."""
+    """The cluster; where it has mistakes it is read again with the names of plug-ins, since one may be the reason."""
     outcome = read_cluster(documents, gpu_table)
     if not has_errors(outcome.diagnostics):
         return outcome
@@ -84,7 +84,7 @@ def registry_for(cluster: Cluster, lock: Lock) -> Registry:
 
 
 def read_lock_file(session: Session, paths: Paths, cluster: Cluster) -> tuple[Lock, str | None]:
-    """The lock and its text; an empty lock and None where there is no file. Ends the run with 3 where it can't be trusted."""
+    """The lock and its text, or an empty lock and None. Ends the run with 3 where the file can't be trusted."""
     if not os.path.lexists(paths.lock):
         return Lock(cluster=cluster.name, facts={}), None
     data = read_input(paths.lock)
@@ -112,4 +112,3 @@ def other_cluster(path: str, found: str, wanted: str) -> Diagnostic:
         message=f"this lock belongs to the cluster {found!r}, not to {wanted!r}",
         help="name the right lock with --lock-file, or remove this one to start afresh",
     )
-

@@ -19,11 +19,15 @@ from gslc.pipeline import Compilation, compile_cluster
 @click.command("lock")
 @click.argument("cluster", metavar="CLUSTER.yaml", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--upgrade", is_flag=True, help="Resolve every model anew, not only those that the lock lacks.")
-@click.option("--upgrade-model", "names", metavar="NAME", multiple=True, help="Resolve this model anew; may be repeated.")
+@click.option(
+    "--upgrade-model", "names", metavar="NAME", multiple=True, help="Resolve this model anew; may be repeated."
+)
 @click.option("--replan", is_flag=True, help="Place the whole fleet afresh, and list the moves.")
 @click.option("--lock-file", metavar="FILE", help="Lock file. Default: gslc.lock beside the cluster file.")
 @click.option("--offline", is_flag=True, help="Never open a socket; missing facts are an error.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print the result.")  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Also the CPU seconds of each stage.")
 def command(
@@ -72,10 +76,15 @@ def wanted_models(
             from difflib import get_close_matches
 
             near = get_close_matches(name, sorted(known), n=1)
-            raise click.BadParameter(f"there is no model {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""), param_hint="--upgrade-model")
+            raise click.BadParameter(
+                f"there is no model {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
+                param_hint="--upgrade-model",
+            )
     stale = {model.name for model in stale_models(cluster, lock)}
     return tuple(
-        model for model in cluster.models if model.source is not None and (everything or model.name in names or model.name in stale)
+        model
+        for model in cluster.models
+        if model.source is not None and (everything or model.name in names or model.name in stale)
     )
 
 

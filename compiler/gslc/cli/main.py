@@ -64,8 +64,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with `gslc init`, then `gslc build cluster.yaml`. Exit status: 0 done, 1 the input can't be compiled, "
-    "2 wrong usage, 3 out of date, 4 files or network failed.",
+    epilog="Start with `gslc init`, then `gslc build cluster.yaml`. Exit status: 0 done, 1 the input can't be "
+    "compiled, 2 wrong usage, 3 out of date, 4 files or network failed.",
 )
 @click.version_option(__version__, prog_name="gslc", message="%(prog)s %(version)s")
 def gslc() -> None:

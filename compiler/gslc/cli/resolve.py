@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from gslc.cli.inputs import Paths
 from gslc.cli.session import INPUT_ERROR, OUT_OF_DATE, OUTSIDE_FAILED, Session
-from gslc.engines.asked import facts_current
 from gslc.documents.lock import write_lock
 from gslc.edges.files import write_whole
+from gslc.engines.asked import facts_current
 from gslc.ir.diagnostic import Diagnostic, Place, has_errors
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Cluster, Model
@@ -42,7 +42,7 @@ def bring_facts(
 ) -> Lock:
     """The lock with facts for every model; ends the run where they can't be had.
 
-    locked_flag and offline_flag are the flags as the user gave them, for the message. keep: the lock file isn't written.
+    locked_flag and offline_flag are the flags as the user gave them, for messages. keep: the lock file isn't written.
     """
     missing = stale_models(cluster, lock)
     if not missing:
@@ -82,9 +82,7 @@ def fetched(
     finally:
         progress.clear()
     session.add(outcome.diagnostics)
-    fresh = Lock(
-        cluster=cluster.name, facts={**lock.facts, **(outcome.value or {})}, placements=lock.placements
-    )
+    fresh = Lock(cluster=cluster.name, facts={**lock.facts, **(outcome.value or {})}, placements=lock.placements)
     session.lap("fetch")
     if has_errors(outcome.diagnostics):
         if outcome.value and not keep:
@@ -97,10 +95,11 @@ def fetched(
 
 def would_change(cluster: Cluster, model: Model, flag: str, lock_path: str) -> Diagnostic:
     """GS208: the lock lacks a model's facts and may not be changed."""
+    source = model.source.text if model.source else ""
     return Diagnostic(
         code="GS208",
         place=place_of(cluster, model),
-        message=f"{lock_path} has no facts of {model.name!r} ({model.source.text if model.source else ''}), and {flag} forbids to change it",
+        message=f"{lock_path} has no facts of {model.name!r} ({source}), and {flag} forbids to change it",
         help="run gslc lock and commit the result",
     )
 

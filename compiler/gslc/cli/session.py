@@ -31,7 +31,7 @@ class Exit(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One run of a command: collects diagnostics, prints them once in the wanted form, knows the sources for excerpts."""
+    """One run of a command: collects diagnostics, prints them once as wanted, knows the sources for excerpts."""
 
     format: Format = "text"
     quiet: bool = False

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -41,7 +41,9 @@ def read_input(path: str) -> Outcome[bytes]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return failed("GS860", path, f"cannot read {path}: {error.strerror}", "give the path of a file that you may read")
+        return failed(
+            "GS860", path, f"cannot read {path}: {error.strerror}", "give the path of a file that you may read"
+        )
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -65,7 +67,9 @@ def read_input(path: str) -> Outcome[bytes]:
 
 def failed(code: str, file: str, message: str, help_text: str) -> Outcome[bytes]:
     """An outcome that holds one error about a file."""
-    return Outcome(value=None, diagnostics=(Diagnostic(code=code, place=Place(file=file), message=message, help=help_text),))
+    return Outcome(
+        value=None, diagnostics=(Diagnostic(code=code, place=Place(file=file), message=message, help=help_text),)
+    )
 
 
 def write_whole(path: str, text: str) -> None:
@@ -139,7 +143,7 @@ class Folder:
         self.folders.clear()
 
     def parent(self, path: str, *, create: bool = False) -> tuple[int, str]:
-        """The handle of the folder that holds `path`, and the last component. Raises OSError (ELOOP/ENOTDIR for a link)."""
+        """The handle of the folder that holds `path`, and the last component. Raises OSError, for a link too."""
         head, _, tail = path.rpartition("/")
         if not head:
             return self.handle, tail
@@ -148,7 +152,7 @@ class Folder:
             if create:
                 try:
                     os.mkdir(name, 0o755, dir_fd=above)
-                    os.chmod(name, 0o755, dir_fd=above)
+                    os.chmod(name, 0o755, dir_fd=above)  # noqa: S103  (whatever the umask: Git keeps no other mode)
                 except FileExistsError:
                     pass
             self.folders[head] = os.open(
@@ -177,10 +181,8 @@ class Folder:
         """Replace a file below the folder."""
         folder, name = self.parent(path, create=True)
         temporary = name + SUFFIX
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
-        except FileNotFoundError:
-            pass
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(temporary, flags, 0o644, dir_fd=folder)
         try:
@@ -195,10 +197,8 @@ class Folder:
     def remove(self, path: str) -> None:
         """Remove a file and the folders above it that became empty."""
         folder, name = self.parent(path)
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
-        except FileNotFoundError:
-            pass
         head = path.rpartition("/")[0]
         while head:
             above, name = self.parent(head)
@@ -257,17 +257,29 @@ def compare(folder: Folder | None, cluster: str, files: tuple[OutputFile, ...], 
             continue
         if path in owned or path in journal:
             obstacles.append(
-                obstacle("GS601", folder, path, "was edited by hand since the last build", "undo the edit, or use --force to lose it")
+                obstacle(
+                    "GS601",
+                    folder,
+                    path,
+                    "was edited by hand since the last build",
+                    "undo the edit, or use --force to lose it",
+                )
             )
         else:
             obstacles.append(
-                obstacle("GS602", folder, path, "is in the way and was not written by gslc", "move it away, or use --force to replace it")
+                obstacle(
+                    "GS602",
+                    folder,
+                    path,
+                    "is in the way and was not written by gslc",
+                    "move it away, or use --force to replace it",
+                )
             )
-    removable = frozenset(path for path in (owned.keys() | journal.keys()) - wanted.keys() if found.get(path) is not None)
-    incomplete = bool(journal) or not same_manifest(folder, cluster, wanted)
-    return Comparison(
-        changes=listed(wanted, found, removable), incomplete=incomplete, obstacles=tuple(obstacles)
+    removable = frozenset(
+        path for path in (owned.keys() | journal.keys()) - wanted.keys() if found.get(path) is not None
     )
+    incomplete = bool(journal) or not same_manifest(folder, cluster, wanted)
+    return Comparison(changes=listed(wanted, found, removable), incomplete=incomplete, obstacles=tuple(obstacles))
 
 
 def digest_bytes(data: bytes) -> str:
@@ -285,7 +297,9 @@ def same_manifest(folder: Folder, cluster: str, wanted: Mapping[str, str]) -> bo
         return False
 
 
-def owned_files(folder: Folder, cluster: str, obstacles: list[Diagnostic]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def owned_files(
+    folder: Folder, cluster: str, obstacles: list[Diagnostic]
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Files owned by the manifest and by an interrupted build's journal; refusals are added to `obstacles`."""
     answers: list[Mapping[str, str]] = []
     for name in (NAME, JOURNAL):
@@ -326,7 +340,9 @@ def obstacle(code: str, folder: Folder, path: str, what: str, help_text: str) ->
     return Diagnostic(code=code, place=Place(file=shown), message=f"{shown} {what}", help=help_text)
 
 
-def listed(wanted: Mapping[str, str], found: Mapping[str, str | None], removed: frozenset[str]) -> tuple[FileChange, ...]:
+def listed(
+    wanted: Mapping[str, str], found: Mapping[str, str | None], removed: frozenset[str]
+) -> tuple[FileChange, ...]:
     """One change a file, sorted by path."""
     changes = [FileChange(path=path, change="removed", sha256=None) for path in removed]
     for path, sha in wanted.items():

@@ -89,7 +89,7 @@ class ClusterFiles:
 
 
 def entries(folder: str) -> list[tuple[str, bool]]:
-    """The names in a folder, sorted, each with whether it is a folder; links are files, and reading decides about them."""
+    """The names in a folder, sorted, each with whether it is a folder; links are files, which reading judges."""
     try:
         with os.scandir(folder) as listing:
             return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing)

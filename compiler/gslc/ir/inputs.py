@@ -39,7 +39,7 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePin:
-    """Which build of an engine: version as the engine writes it, program or folder, container image. None: the default."""
+    """Which build of an engine: version as the engine writes it, program or folder, image. None: the default."""
 
     version: str | None = None
     path: str | None = None

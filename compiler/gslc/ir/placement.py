@@ -117,7 +117,7 @@ class Elastic(Protocol):
         ...
 
     def fit(self, hosts: tuple[FreeHost, ...]) -> Choice | None:
-        """The best choice on these hosts (leader first; one host unless spans_hosts), or None. parts[i] lies on hosts[i]."""
+        """The best choice on these hosts (leader first; one unless spans_hosts), or None. parts[i] lies on hosts[i]."""
         ...
 
     def restore(self, layout: Layout, hosts: tuple[FreeHost, ...]) -> Choice | None:

@@ -103,9 +103,9 @@ class Launch:
     cache_dirs: tuple[str, ...] = ()  # names of writable folders it wants below its state folder
     cache_env: tuple[tuple[str, str], ...] = ()  # (variable, folder name): the target sets the variable to that folder
     files: tuple[ModelFile, ...] = ()
-    isolated_argv: tuple[str, ...] | None = None  # instead of argv where the supervisor hides all other cards (containers)
+    isolated_argv: tuple[str, ...] | None = None  # instead of argv where all other cards are hidden (containers)
     jit: bool = False  # makes executable memory at run time
-    measures_free_memory: bool = False  # sizes itself by what is free at start: must start alone on its cards (vLLM issue 55827)
+    measures_free_memory: bool = False  # sizes itself by what is free at start: must start alone (vLLM issue 55827)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
-"""Assignments to instances: every shard gets its launch, its address and its memory; starts on a shared card get an order."""
+"""Assignments to instances: every shard gets launch, address and memory; starts on a shared card get an order."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from gslc.contracts import Backend, Registry
 from gslc.ir.diagnostic import Decision
@@ -92,7 +93,7 @@ def decisions_of(candidates: Candidates, assignment: Assignment) -> tuple[Decisi
 
 
 def shards_of(assignment: Assignment, launches: Sequence[Launch], hosts: Mapping[str, Host]) -> tuple[Shard, ...]:
-    """One shard a launch; the memory of a part goes to the launches that use its cards, its host memory to the first."""
+    """One shard a launch; a part's memory goes to the launches that use its cards, its host memory to the first."""
     parts = {seat.host: (seat, part) for seat, part in zip(assignment.seats, assignment.choice.parts, strict=True)}
     host_memory_given: set[str] = set()
     shards = []
@@ -133,7 +134,7 @@ def in_starting_order(instances: Sequence[Instance]) -> tuple[Instance, ...]:
         if len(sharing) < 2 or not any(s.launch.measures_free_memory for i in sharing for s in i.shards):
             continue
         ordered = sorted({instance.name for instance in sharing})
-        for first, second in zip(ordered, ordered[1:], strict=False):
+        for first, second in pairwise(ordered):
             before[second].add(first)
     return tuple(
         replace(instance, startup_group=tuple(sorted(before[instance.name]))) if instance.name in before else instance

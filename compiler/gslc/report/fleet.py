@@ -52,11 +52,11 @@ def fleet_text(placement: Placement) -> str:
     lines = [f"{stats.gpus_used} of {stats.gpus} GPUs used, {stats.kept} replicas kept, {stats.moved} moved"]
     width = max((len(host.host) for host in stats.hosts), default=4)
     lines.append(f"{'host':<{width}}  GPUs used  GPU free    stranded    memory free")
-    for host in stats.hosts:
-        lines.append(
-            f"{host.host:<{width}}  {host.gpus_used:>4}/{host.gpus:<4}  {gib(host.gpu_free_bytes):>9}  "
-            f"{gib(host.gpu_stranded_bytes):>9}  {gib(host.memory_free_bytes):>11}"
-        )
+    lines += [
+        f"{host.host:<{width}}  {host.gpus_used:>4}/{host.gpus:<4}  {gib(host.gpu_free_bytes):>9}  "
+        f"{gib(host.gpu_stranded_bytes):>9}  {gib(host.memory_free_bytes):>11}"
+        for host in stats.hosts
+    ]
     for count, size in stats.room:
         if size == 0:
             continue

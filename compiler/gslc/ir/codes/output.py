@@ -1,4 +1,4 @@
-"""Diagnostic codes GS600-GS649: the output folder. (GS650-GS689 belong to the targets, GS690-GS699 to `gslc init`.)"""
+"""Diagnostic codes GS600-GS649: the output folder (GS650-GS689 belong to the targets, GS690-GS699 to `gslc init`)."""
 
 from gslc.ir.diagnostic import CodeEntry, CodeTable
 

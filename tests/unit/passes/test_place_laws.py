@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gslc.ir.inputs import Cluster, Host, Model
+from gslc.ir.placement import Placement
 from gslc.passes.check import check_plan
 from gslc.passes.placing.cost import Weigher
 from gslc.passes.placing.fit import FIRST, TIGHTEST, Fitter
@@ -142,3 +143,22 @@ def test_the_plan_is_never_worse_than_first_fit_or_best_fit_decreasing(fleet: Cl
     state = State(problem)
     Search(problem, state, Fitter(problem), weigher, frozenset()).run()
     assert weigher.cost(state) <= min(costs)
+
+
+@given(fleets)
+@QUICK
+def test_a_new_plan_after_a_loss_breaks_no_rule_and_places_no_fewer(fleet: Cluster) -> None:
+    before = place(fleet).value
+    assert before is not None
+    rest = replace(fleet, hosts=fleet.hosts[1:])
+    kept, anew = place(rest, lock_of(before)).value, place(rest, lock_of(before), replan=True).value
+    assert kept is not None
+    assert anew is not None
+    assert check_plan(plan_of(rest, anew), rest, {}) == ()
+    levels = sorted({entry.priority for entry in fleet.models}, reverse=True)
+    priority = {entry.name: entry.priority for entry in fleet.models}
+
+    def missing(placement: Placement) -> list[int]:
+        return [sum(1 for entry in placement.unplaced if priority[entry.model] == level) for level in levels]
+
+    assert missing(anew) <= missing(kept)

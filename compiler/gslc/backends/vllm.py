@@ -87,7 +87,7 @@ class Vllm:
         asker = Asker(
             name=model.name,
             place=request.cluster.places.at("models", model.name, "parallel"),
-            exclusive=model.exclusive_gpus or model.gpu_memory_utilization != "auto",
+            exclusive=model.exclusive_gpus,
         )
         hosts = len(request.cluster.hosts)
         return vllm_options(view, host_class, asker, hosts=hosts, distributed=model.distributed)

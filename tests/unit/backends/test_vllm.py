@@ -351,3 +351,22 @@ def test_a_model_that_sees_leaves_its_batch_to_the_engine() -> None:
         request_of("qwen2-vl-7b", FOUR, args=("--limit-mm-per-prompt", '{"image": 0, "video": 0}')), FOUR
     )[0].argv
     assert "--max-num-batched-tokens" in blind
+
+
+def test_a_stated_share_leaves_the_rest_of_the_card_to_others() -> None:
+    (default,) = choices_of(request_of("Qwen/Qwen3-0.6B", FOUR), FOUR)
+    (stated,) = choices_of(request_of("Qwen/Qwen3-0.6B", FOUR, gpu_memory_utilization=400), FOUR)
+    (alone,) = choices_of(request_of("Qwen/Qwen3-0.6B", FOUR, gpu_memory_utilization=400, exclusive_gpus=True), FOUR)
+    assert (default.exclusive, stated.exclusive, alone.exclusive) == (True, False, True)
+    assert stated.parts[0].gpus[0].total < 0.46 * RTX_4090.memory_bytes
+
+
+def test_an_encoder_takes_no_pool() -> None:
+    (choice,) = choices_of(request_of("bert-base", FOUR, kind="embedding"), FOUR)
+    need = choice.parts[0].gpus[0]
+    assert need.kv_cache == 0
+    assert need.total < 4 * GIB
+    shared = request_of("bert-base", FOUR, kind="embedding", gpu_memory_utilization="auto", parallel=8)
+    (small,) = choices_of(shared, FOUR)
+    assert small.parts[0].gpus[0].total <= need.total + RTX_4090.memory_bytes // 1000
+    assert not small.exclusive

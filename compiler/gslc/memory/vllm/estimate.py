@@ -12,7 +12,7 @@ from gslc.ir.plan import DeviceMemory
 from gslc.memory.vllm.cards import card_refusals
 from gslc.memory.vllm.fit import Fit, fit
 from gslc.memory.vllm.legality import layout_words, refusals
-from gslc.memory.vllm.options import MEASURED_VERSION, device_memory, host_bytes, layout_decisions
+from gslc.memory.vllm.options import MEASURED_VERSION, devices_of, host_bytes, layout_decisions
 from gslc.memory.vllm.review import PROBLEM_CODES, refusal_words, sizes_help, unreadable
 from gslc.memory.vllm.table import disagreement
 from gslc.memory.vllm.view import KV_TYPES, Keys, View, view_of
@@ -164,7 +164,7 @@ def _refused(view: View, devices: tuple[GpuKind, ...], tensor: int, stages: int)
 
 
 def _answer(view: View, ask: EstimateAsk, counted: Fit, version: str, subject: str) -> Estimate:
-    memory = [device_memory(rank) for rank in counted.ranks]
+    memory = devices_of(view, counted)
     unused = len(ask.devices) - len(memory)
     devices = (*memory, *(DeviceMemory() for _ in range(unused)))
     host = DeviceMemory(overhead=host_bytes(view, len(memory)))

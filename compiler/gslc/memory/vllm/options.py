@@ -160,9 +160,10 @@ def _choice(
     rank: int,
 ) -> Choice:
     per_node = len(counted.ranks) // nodes
+    devices = devices_of(view, counted)
     parts = tuple(
         PartNeed(
-            gpus=tuple(device_memory(budget) for budget in counted.ranks[node * per_node : (node + 1) * per_node]),
+            gpus=devices[node * per_node : (node + 1) * per_node],
             host=DeviceMemory(overhead=host_bytes(view, per_node)),
             same_kind=per_node > 1,
             ports=_ports(node, nodes),
@@ -230,11 +231,30 @@ def _ports(node: int, nodes: int) -> tuple[str, ...]:
     return ("http", "master") if nodes > 1 else ("http",)
 
 
-def device_memory(budget: RankBudget) -> DeviceMemory:
-    """A rank's demand on its card: the whole budget, and what lies outside of it."""
+def device_memory(budget: RankBudget, *, keeps_cache: bool, stated_share: bool) -> DeviceMemory:
+    """A rank's demand on its card: the whole budget, and what lies outside of it.
+
+    An encoder takes no pool. Where its utilisation was stated, the rest of the budget must be free all the same when it
+    starts, and stands in `compute`; by default it has the card to itself.
+    """
     inside = budget.rounding + budget.activation + budget.non_torch + budget.graphs
-    pool = max(0, budget.requested - budget.weights - inside)
-    return DeviceMemory(weights=budget.weights, kv_cache=pool, compute=inside, overhead=budget.outside)
+    rest = max(0, budget.requested - budget.weights - inside)
+    if keeps_cache:
+        return DeviceMemory(weights=budget.weights, kv_cache=rest, compute=inside, overhead=budget.outside)
+    spare = rest if stated_share else 0
+    return DeviceMemory(weights=budget.weights, compute=inside + spare, overhead=budget.outside)
+
+
+def devices_of(view: View, counted: Fit) -> tuple[DeviceMemory, ...]:
+    """The demand of every rank, tensor parallel fastest."""
+    return tuple(
+        device_memory(
+            rank,
+            keeps_cache=counted.pools[at // counted.tensor_parallel].block_bytes > 0,
+            stated_share=view.utilization is not None,
+        )
+        for at, rank in enumerate(counted.ranks)
+    )
 
 
 def host_bytes(view: View, workers: int) -> int:

@@ -1,0 +1,239 @@
+"""llama.cpp's layouts on hosts, and the processes that they become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.support.llama_requests import REVISION, flux_facts, free, gguf_facts_of, gguf_request, on_target, options_on
+from tests.support.vllm_models import GIB, H200, RTX_4090, T4, class_of, host_of
+
+from gslc.backends.llama_cpp import LlamaCpp
+from gslc.ir.inputs import EnginePin, Host, SecretRef
+from gslc.ir.lock import Seat
+from gslc.ir.placement import Assignment, Choice, Request
+from gslc.ir.plan import Launch
+
+BACKEND = LlamaCpp()
+SMALL, LARGE, MOE = "qwen3-4b-q4_k_m", "llama3.3-70b-q4_k_m", "qwen3-30b-a3b-q4_k_m"
+ONE = host_of("atlas", RTX_4090)
+TWO = host_of("atlas", RTX_4090, RTX_4090)
+UNEVEN = host_of("atlas", RTX_4090, T4)
+FAR = host_of("boreas", RTX_4090, RTX_4090)
+CARD = replace(RTX_4090, memory_bytes=18 * GIB)  # three of them hold the large model, two do not
+NEAR_RPC, FAR_RPC = host_of("atlas", CARD), host_of("boreas", CARD, CARD)
+
+
+def launches(
+    request: Request, choice: Choice, *seats: tuple[Host, tuple[int, ...], tuple[int, ...]]
+) -> tuple[Launch, ...]:
+    """The processes of a choice on these seats."""
+    assignment = Assignment(
+        model="chat",
+        replica=0,
+        choice=choice,
+        seats=tuple(Seat(host=host.name, gpus=gpus, ports=ports) for host, gpus, ports in seats),
+    )
+    return BACKEND.launches(request, assignment, {host.name: host for host, _, _ in seats})
+
+
+def value(argv: tuple[str, ...], flag: str) -> str:
+    """The word after a flag that is there once."""
+    assert argv.count(flag) == 1
+    return argv[argv.index(flag) + 1]
+
+
+def only(request: Request, host: Host, label: str) -> Choice:
+    """The fixed choice with this label."""
+    (found,) = [choice for choice in options_on(BACKEND, request, host).fixed if choice.label == label]
+    return found
+
+
+# ------------------------------------------------------------------ layouts
+
+
+def test_one_card_comes_first_and_the_cpu_last_with_all_its_bytes_offloaded() -> None:
+    gpu, cpu = options_on(BACKEND, gguf_request(gguf_facts_of(SMALL), ONE), ONE).fixed
+    assert (gpu.rank, gpu.label, gpu.offloaded_bytes, gpu.layout.gpu_layers) == (0, "one GPU", 0, 37)
+    assert (cpu.rank, cpu.label, cpu.layout.gpu_layers) == (4, "CPU", 0)
+    assert cpu.offloaded_bytes == gpu.parts[0].gpus[0].weights + gpu.parts[0].gpus[0].kv_cache
+    assert cpu.parts[0].gpus == ()
+
+
+def test_the_switches_open_the_ways_beyond_one_host_and_beyond_the_cards() -> None:
+    facts = gguf_facts_of(LARGE)
+    plain = options_on(BACKEND, gguf_request(facts, TWO), TWO)
+    opened = options_on(BACKEND, gguf_request(facts, TWO, cpu_offload=True, distributed=True), TWO)
+    assert [way.label for way in plain.elastic] == ["several GPUs"]
+    assert [way.rank for way in opened.elastic] == [1, 2, 3]
+
+
+def test_several_cards_take_whole_layers_that_add_up() -> None:
+    (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), TWO), TWO).elastic
+    choice = way.fit((free(TWO),))
+    assert choice is not None
+    assert choice.layout.tensor_split is not None
+    assert sum(choice.layout.tensor_split) == choice.layout.gpu_layers == 81
+    assert all(need.total <= RTX_4090.memory_bytes for need in choice.parts[0].gpus)
+
+
+def test_what_was_laid_out_is_laid_out_again_from_its_layout() -> None:
+    request = gguf_request(gguf_facts_of(LARGE), TWO, FAR, distributed=True, cpu_offload=True)
+    several, hosts, partial = options_on(BACKEND, request, TWO).elastic
+    for way, where in ((several, (free(TWO),)), (hosts, (free(TWO), free(FAR))), (partial, (free(ONE),))):
+        choice = way.fit(where)
+        assert choice is not None
+        used = tuple(
+            replace(host, gpus=tuple(gpu for gpu in host.gpus if gpu.index in (part.indices or ())))
+            for host, part in zip(where, choice.parts, strict=True)
+        )
+        assert way.restore(choice.layout, used) == choice
+
+
+def test_experts_leave_the_card_before_whole_layers_do() -> None:
+    small = host_of("atlas", replace(RTX_4090, memory_bytes=12 * GIB))
+    (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(MOE), small, cpu_offload=True), small).elastic
+    choice = way.fit((free(small),))
+    assert choice is not None
+    assert choice.layout.gpu_layers == choice.layout.layers
+    assert choice.layout.cpu_moe_layers
+    assert choice.offloaded_bytes > 0
+
+
+def test_a_model_too_large_for_all_cards_says_how_much_is_missing() -> None:
+    (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), UNEVEN), UNEVEN).elastic
+    assert way.fit((free(UNEVEN),)) is None
+    assert way.shortfall((free(UNEVEN),)) > GIB
+
+
+def test_hosts_without_cards_offer_the_cpu_alone() -> None:
+    bare = host_of("dune")
+    options = options_on(BACKEND, gguf_request(gguf_facts_of(SMALL), bare, distributed=True), bare)
+    assert [choice.label for choice in options.fixed] == ["CPU"]
+    assert options.elastic == ()
+
+
+# ------------------------------------------------------------------ processes
+
+
+def test_the_server_is_told_every_setting_that_the_plan_rests_on() -> None:
+    request = gguf_request(gguf_facts_of(SMALL), ONE, context=4096, parallel=4)
+    (launch,) = launches(request, only(request, ONE, "one GPU"), (ONE, (0,), (20000,)))
+    assert launch.program == "/usr/local/bin/llama-server"
+    argv = launch.argv
+    assert value(argv, "-m") == f"/var/lib/gslc/models/hf/lab/model/{REVISION}/model.gguf"
+    assert (value(argv, "-c"), value(argv, "-np"), value(argv, "-ngl")) == ("16384", "4", "37")
+    assert (value(argv, "--fit"), value(argv, "--cache-ram")) == ("off", "0")
+    assert "--no-kv-unified" in argv
+    assert launch.health_path == "/health"
+    assert launch.gpus == (0,)
+
+
+def test_on_the_cpu_no_card_is_opened() -> None:
+    request = gguf_request(gguf_facts_of(SMALL), ONE, cpu_offload=True)
+    (launch,) = launches(request, only(request, ONE, "CPU"), (ONE, (), (20000,)))
+    assert (value(launch.argv, "-ngl"), value(launch.argv, "--device")) == ("0", "none")
+    assert launch.gpus == ()
+
+
+def test_a_setting_of_the_user_replaces_ours_and_stands_once() -> None:
+    request = gguf_request(gguf_facts_of(SMALL), ONE, args=("--ctx-size", "12288", "--threads=8"))
+    (launch,) = launches(request, only(request, ONE, "one GPU"), (ONE, (0,), (20000,)))
+    assert "-c" not in launch.argv
+    assert value(launch.argv, "--ctx-size") == "12288"
+    assert value(launch.argv, "--threads") == "8"
+
+
+@pytest.mark.parametrize(("kind", "flag"), [("embedding", "--embedding"), ("reranker", "--rerank")])
+def test_encoders_take_a_whole_request_in_one_batch(kind: str, flag: str) -> None:
+    request = gguf_request(gguf_facts_of("bge-m3-q8_0", kind), ONE)  # type: ignore[arg-type]  # a kind's name
+    (launch,) = launches(request, only(request, ONE, "one GPU"), (ONE, (0,), (20000,)))
+    assert flag in launch.argv
+    assert value(launch.argv, "-b") == value(launch.argv, "-ub") == value(launch.argv, "-c")
+
+
+def test_remote_cards_come_first_and_each_has_a_server_that_starts_before_the_leader() -> None:
+    request = gguf_request(gguf_facts_of(LARGE), NEAR_RPC, FAR_RPC, distributed=True)
+    (way,) = options_on(BACKEND, request, NEAR_RPC).elastic
+    choice = way.fit((free(NEAR_RPC), free(FAR_RPC)))
+    assert choice is not None
+    assert choice.parts[1].ports == ("rpc", "rpc")
+    leader, *servers = launches(request, choice, (NEAR_RPC, (0,), (20000,)), (FAR_RPC, (0, 1), (20001, 20002)))
+    assert value(leader.argv, "--rpc") == "10.0.0.2:20001,10.0.0.2:20002"
+    assert len(value(leader.argv, "-ts").split(",")) == 3
+    assert leader.after == ("chat-0-rpc-1", "chat-0-rpc-2")
+    assert [server.role for server in servers] == ["rpc", "rpc"]
+    assert [server.argv for server in servers] == [
+        ("-H", "10.0.0.2", "-p", "20001", "-d", "CUDA0"),
+        ("-H", "10.0.0.2", "-p", "20002", "-d", "CUDA0"),
+    ]
+    assert all(launch.group_restart for launch in (leader, *servers))
+
+
+def test_an_api_key_goes_by_the_environment_and_never_by_the_command_line() -> None:
+    request = gguf_request(gguf_facts_of(SMALL), ONE, api_key=SecretRef(name="door"))
+    (launch,) = launches(request, only(request, ONE, "one GPU"), (ONE, (0,), (20000,)))
+    assert launch.secret_env == (("LLAMA_API_KEY", "door"),)
+    assert "door" not in " ".join(launch.argv)
+
+
+def test_a_pinned_program_is_used_where_it_lies() -> None:
+    request = gguf_request(
+        gguf_facts_of(SMALL), ONE, engines={"llama.cpp": EnginePin(version="b11669", path="/opt/llama")}
+    )
+    (launch,) = launches(request, only(request, ONE, "one GPU"), (ONE, (0,), (20000,)))
+    assert launch.program == "/opt/llama/llama-server"
+
+
+# ------------------------------------------------------------------ containers
+
+
+def test_containers_take_the_image_of_the_pinned_build_for_the_cards() -> None:
+    box = on_target(ONE, "compose")
+    request = gguf_request(gguf_facts_of(SMALL), box)
+    (launch,) = launches(request, only(request, box, "one GPU"), (box, (0,), (20000,)))
+    assert launch.image == "ghcr.io/ggml-org/llama.cpp:server-cuda-b11669"
+
+
+def test_the_official_images_lack_rpc_and_that_is_said_before_anything_runs() -> None:
+    box = on_target(TWO, "compose")
+    request = gguf_request(gguf_facts_of(LARGE), box, distributed=True)
+    options = options_on(BACKEND, request, box)
+    assert [(item.what, item.rule) for item in options.refused] == [("several hosts", "rpc-image")]
+    assert all(not way.spans_hosts for way in options.elastic)
+    own = gguf_request(gguf_facts_of(LARGE), box, distributed=True, image="lab/llama-rpc:1")
+    assert any(way.spans_hosts for way in options_on(BACKEND, own, box).elastic)
+
+
+def test_no_image_is_published_for_ascend_cards() -> None:
+    card = replace(H200, model="Ascend 910B", vendor="ascend")
+    box = on_target(host_of("atlas", card), "compose")
+    (refusal,) = BACKEND.excludes(gguf_request(gguf_facts_of(SMALL), box), class_of(box))
+    assert "ascend" in refusal.detail
+    native = host_of("atlas", card)
+    assert BACKEND.excludes(gguf_request(gguf_facts_of(SMALL), native), class_of(native)) == ()
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ({"args": ("--port", "1")}, "GS303"),
+        ({"context": 4096, "args": ("-c", "2048")}, "GS306"),
+        ({"kv_cache_type": "q8_0", "args": ("-fa", "off")}, "GS308"),
+        ({"args": ("-sm", "row")}, "GS317"),
+        ({"gpu_layers": 99}, "GS315"),
+        ({"env": (("LLAMA_ARG_CTX_SIZE", "1"),)}, "GS316"),
+    ],
+)
+def test_what_the_engine_would_not_do_is_said_at_its_place(keys: dict[str, object], code: str) -> None:
+    found = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, **keys))
+    assert [item.code for item in found if item.severity == "error"] == [code]
+    assert all(item.place.line for item in found)
+
+
+def test_diffusion_models_are_sent_to_llama_box() -> None:
+    (found,) = BACKEND.review(gguf_request(flux_facts(), ONE))
+    assert (found.code, found.help) == ("GS320", "set backend: llama-box")

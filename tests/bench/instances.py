@@ -10,8 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from gslc.ir.inputs import Cluster, Host, Model, RequirementPart
 from small_fleets import GIB, cluster, host, model, need
+
+from gslc.ir.inputs import Cluster, Host, Model, RequirementPart
 
 SHAPES = (
     (24, 1),

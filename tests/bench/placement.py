@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from instances import loaded, planted, wide_fleet
+from small_fleets import EMPTY_LOCK, candidates_of, lock_of, place, where
 
 from gslc.ir.inputs import Cluster
 from gslc.passes.place import place_models
@@ -30,7 +31,6 @@ from gslc.passes.placing.orders import as_declared, largest_first
 from gslc.passes.placing.problem import Problem, Replica, problem_of
 from gslc.passes.placing.search import Search
 from gslc.passes.placing.state import State
-from small_fleets import EMPTY_LOCK, candidates_of, lock_of, place, where
 
 GIB = 1 << 30
 PLANTED_PROMISE = 95  # percent of small planted instances placed whole without offload

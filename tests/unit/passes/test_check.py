@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from small_fleets import GIB, cluster, host, model, need, place, plan_of
 
 from gslc.ir.facts import ModelFacts, SafetensorsFacts
 from gslc.ir.inputs import Cluster
 from gslc.ir.plan import DeviceMemory, Instance, Layout, Plan, Shard, ShardMemory
 from gslc.passes.check import check_plan
-from small_fleets import GIB, cluster, host, model, need, place, plan_of
 
 FLEET = cluster(
     [host("a", [24, 24]), host("b", [24, 24]), host("mac", [48], 48, unified_memory=True, labels={"rack": "r9"})],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
+from small_fleets import REGISTRY, AnyTarget, cluster, host, model, need
 
 from gslc.contracts import Registry
 from gslc.ir.diagnostic import Decision, Excluded
@@ -14,7 +15,6 @@ from gslc.ir.placement import Assignment, Candidates, Choice, HostClass, Options
 from gslc.ir.plan import DeviceMemory, Launch, Layout
 from gslc.passes.eligible import find_candidates
 from gslc.passes.host_classes import classify_hosts
-from small_fleets import REGISTRY, AnyTarget, cluster, host, model, need
 
 CPU = Choice(
     rank=4,

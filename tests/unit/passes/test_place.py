@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from small_fleets import EMPTY_LOCK, GIB, by_name, cluster, host, lock_of, model, need, place, where
 
 from gslc.ir.diagnostic import Outcome
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.placement import Placement
 from gslc.ir.plan import Layout
-from small_fleets import EMPTY_LOCK, GIB, by_name, cluster, host, lock_of, model, need, place, where
 
 
 def placed(fleet: Cluster, lock: Lock = EMPTY_LOCK, *, replan: bool = False) -> Placement:

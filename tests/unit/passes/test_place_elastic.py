@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from small_fleets import EMPTY_LOCK, GIB, candidates_of, cluster, host, lock_of, model, need, where
+
 from gslc.ir.diagnostic import Outcome
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock
 from gslc.ir.placement import Candidates, Choice, FreeHost, Options, PartNeed, Placement
 from gslc.ir.plan import DeviceMemory, Layout
 from gslc.passes.place import place_models
-from small_fleets import EMPTY_LOCK, GIB, candidates_of, cluster, host, lock_of, model, need, where
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_fleets import candidates_of, cluster, host, lock_of, model, need, place, plan_of, where
 
 from gslc.ir.inputs import Cluster, Host, Model
 from gslc.ir.placement import Placement
@@ -16,7 +17,6 @@ from gslc.passes.placing.orders import largest_first
 from gslc.passes.placing.problem import problem_of
 from gslc.passes.placing.search import Search
 from gslc.passes.placing.state import State
-from small_fleets import candidates_of, cluster, host, lock_of, model, need, place, plan_of, where
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from small_fleets import EMPTY_LOCK, candidates_of
 
 from gslc.passes.place import place_models
-from small_fleets import EMPTY_LOCK, candidates_of
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "instances.py"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from small_fleets import REGISTRY, cluster, host, model, need, place
 
 from gslc.backends.custom import Custom
 from gslc.ir.inputs import Cluster, EnginePin, Model, Requirement, RequirementPart, SecretRef
 from gslc.ir.placement import HostClass, Request
 from gslc.ir.plan import Launch
 from gslc.passes.host_classes import classify_hosts
-from small_fleets import REGISTRY, cluster, host, model, need, place
 
 
 def request(entry: Model, fleet: Cluster) -> Request:

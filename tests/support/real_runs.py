@@ -96,6 +96,7 @@ answer = json.load(sys.stdin)
 text = answer["choices"][0]["message"]["content"]
 print(answer["usage"]["completion_tokens"], "tokens, text", hashlib.sha256(text.encode()).hexdigest()[:8])'
 }
+until_active() { for _ in $(seq 100); do systemctl is-active --quiet $1 && return; sleep 0.1; done; return 1; }
 ready() { for _ in $(seq 300); do curl --silent --fail http://127.0.0.1:20000/health > /dev/null && return; sleep 0.2; done; return 1; }
 """
 
@@ -126,7 +127,7 @@ systemctl start gslc-real.target && systemctl is-active --quiet $unit && echo "s
 answer=$(ask) && echo "answered: $answer"
 before=$(systemctl show --property MainPID --value $unit); kill -9 $before
 for _ in $(seq 100); do now=$(systemctl show --property MainPID --value $unit); [ $now != 0 ] && [ $now != $before ] && break; sleep 0.2; done
-ready && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9, the same answer"
+ready && until_active $unit && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9, the same answer"
 systemctl stop gslc-real.target $unit
 [ "$(systemctl is-active $unit) $(systemctl show --property Result --value $unit)" = "inactive success" ] && echo "stopped: inactive, success"
 true
@@ -279,7 +280,7 @@ systemctl start gslc-lab.target && systemctl is-active --quiet $unit && echo "st
 answer=$(ask) && echo "answered: $answer, layers on the other host"
 before=$(systemctl show --property MainPID --value $unit); kill -9 $before
 for _ in $(seq 100); do now=$(systemctl show --property MainPID --value $unit); [ $now != 0 ] && [ $now != $before ] && break; sleep 0.2; done
-ready && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9 of the leader, the same answer"
+ready && until_active $unit && again=$(ask) && [ "$again" = "$answer" ] && echo "restarted: after kill -9 of the leader, the same answer"
 systemctl stop gslc-lab.target $unit
 [ "$(systemctl is-active $unit) $(systemctl show --property Result --value $unit)" = "inactive success" ] && echo "stopped: inactive, success"
 true

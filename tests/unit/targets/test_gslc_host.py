@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,13 @@ def test_wait_gives_up_when_the_process_is_gone() -> None:
     done = run("wait", "--seconds", "30", "--pid", str(gone.pid), "tcp://127.0.0.1:1")
     assert done.returncode == 1
     assert "has ended before" in done.stdout
+
+
+def test_wait_that_is_stopped_is_no_failure() -> None:
+    waiting = subprocess.Popen([sys.executable, PROGRAM, "wait", "tcp://127.0.0.1:1"], stdout=subprocess.PIPE)
+    time.sleep(1)
+    waiting.terminate()
+    assert waiting.wait(timeout=10) == 0
 
 
 def test_watch_ends_when_a_server_that_answered_is_gone(hub: Hub) -> None:

@@ -28,6 +28,11 @@ OWNED_FLAGS = (
     "--model-scope-model-id",
 )
 OWN_BOOLEAN = ("-d", "--debug")
+# vox-box makes its data folder when it starts, and ends (with status 0) where it can't ("[Errno 30] Read-only file
+# system", in a unit that writes its own state alone). With --model it keeps nothing there. A process starts in a folder
+# of its own (the unit's state, Nomad's task), where a relative path can be written; in a container /tmp always can.
+DATA_DIR = "vox-box"
+CONTAINER_DATA_DIR = "/tmp/vox-box"  # noqa: S108 - the container's own
 
 
 class VoxBox:
@@ -114,8 +119,8 @@ class VoxBox:
         if facts is None:
             raise ValueError(f"{assignment.model}: vox-box needs the model's facts")
         port = seat.ports[0]
-        words = ["start", "--model", model_folder(facts, host.model_dir), "--data-dir", f"{host.model_dir}/vox-box"]
-        words += ["--host", host.listen, "--port", str(port), *request.model.args]
+        model = ("start", "--model", model_folder(facts, host.model_dir))
+        words = ("--host", host.listen, "--port", str(port), *request.model.args)
         argument, env = pinning(speech_of(facts), pin.version or "", seat.gpus)
         secret_env = tuple((name, value.name) for name, value in request.model.env if not isinstance(value, str))
         own_env = {"HF_HUB_OFFLINE": "1", **env}
@@ -127,8 +132,8 @@ class VoxBox:
                 rank=0,
                 host=host.name,
                 program=pin.path or str(self.default_pin.path),
-                argv=(*words, *device_words(seat.gpus, argument)),
-                isolated_argv=(*words, *device_words(seat.gpus, "visible")),
+                argv=(*model, "--data-dir", DATA_DIR, *words, *device_words(seat.gpus, argument)),
+                isolated_argv=(*model, "--data-dir", CONTAINER_DATA_DIR, *words, *device_words(seat.gpus, "visible")),
                 image=request.model.image or pin.image,
                 image_entrypoint=("vox-box",),
                 env=tuple(sorted(own_env.items())),

@@ -8,11 +8,13 @@ from tests.support.llama_requests import flux_facts, free, gguf_facts_of, gguf_r
 from tests.support.vllm_models import GIB, RTX_4090, class_of, host_of
 
 from gslc.backends.llama_box import LlamaBox
+from gslc.ir.estimate import EstimateAsk
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Host, SecretRef
 from gslc.ir.lock import Seat
 from gslc.ir.placement import Assignment, Choice, Request
 from gslc.ir.plan import Launch
+from gslc.memory.image import estimate
 
 BACKEND = LlamaBox()
 SMALL, LARGE = "qwen3-4b-q4_k_m", "llama3.3-70b-q4_k_m"
@@ -106,3 +108,26 @@ def test_a_file_with_the_diffusion_part_alone_is_refused() -> None:
     args = ("--image-vae-model", "/m/ae.gguf", "--image-clip-l-model", "/m/clip.gguf")
     found = BACKEND.review(request_of(flux_facts(complete=False), ONE, args=args))
     assert {item.code for item in found if item.severity == "error"} == set()
+
+
+def test_the_estimate_of_a_diffusion_file_is_the_one_of_the_plan() -> None:
+    found = estimate(flux_facts(), EstimateAsk(devices=(RTX_4090,)))
+    assert found.value is not None
+    (gpu, cpu) = options_on(BACKEND, request_of(flux_facts(), ONE), ONE).fixed
+    assert found.value.devices == gpu.parts[0].gpus
+    assert found.value.fits
+    on_cpu = estimate(flux_facts(), EstimateAsk(host_memory_bytes=GIB))
+    assert on_cpu.value is not None
+    assert on_cpu.value.host == cpu.parts[0].host
+    assert not on_cpu.value.fits
+
+
+def test_other_engines_and_several_cards_are_refused_for_pictures() -> None:
+    for ask, code in (
+        (EstimateAsk(engine="llama.cpp"), "GS320"),
+        (EstimateAsk(devices=(RTX_4090, RTX_4090)), "GS322"),
+        (EstimateAsk(engine="llama-box", engine_version="latest"), "GS312"),
+    ):
+        found = estimate(flux_facts(), ask)
+        assert found.value is None
+        assert [item.code for item in found.diagnostics] == [code]

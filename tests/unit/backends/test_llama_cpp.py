@@ -225,6 +225,8 @@ def test_no_image_is_published_for_ascend_cards() -> None:
         ({"kv_cache_type": "q8_0", "args": ("-fa", "off")}, "GS308"),
         ({"args": ("-sm", "row")}, "GS317"),
         ({"gpu_layers": 99}, "GS315"),
+        ({"tensor_split": (1, 1)}, "GS307"),
+        ({"args": ("-ts", "1,1,2")}, "GS307"),
         ({"env": (("LLAMA_ARG_CTX_SIZE", "1"),)}, "GS316"),
     ],
 )

@@ -143,4 +143,24 @@ def review_request(request: Request, view: RequestView) -> tuple[Diagnostic, ...
                     help="give the flag in args",
                 )
             )
+    if wrong := _split_problem(request, view):
+        found.append(wrong)
     return (*found, *diagnose(request, view.resolved))
+
+
+def _split_problem(request: Request, view: RequestView) -> Diagnostic | None:
+    """A tensor split for more cards than any host (with distributed: than all hosts together) has."""
+    split = view.resolved.settings.tensor_split
+    counts = [len(host.gpus) for host in request.cluster.hosts]
+    most = sum(counts) if request.model.distributed else max(counts, default=0)
+    if split is None or len(split) <= max(1, most):
+        return None
+    index = view.resolved.parsed.index_of("-ts")
+    path: tuple[str | int, ...] = ("tensor_split",) if index is None else ("args", index)
+    where = "all hosts together have" if request.model.distributed else "the largest host has"
+    return Diagnostic(
+        code="GS307",
+        message=f"model {request.model.name}: the tensor split has {len(split)} numbers, and {where} {most} GPUs",
+        place=request.cluster.places.at("models", request.model.name, *path),
+        help="give one number per GPU",
+    )

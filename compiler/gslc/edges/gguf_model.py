@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from gslc.edges.gguf_header import COUNT_MAX, HEADER_LIMIT, IMAGE_FALLBACK, GgufHeader, read_header
+from gslc.edges.gguf_header import HEADER_LIMIT, IMAGE_FALLBACK, GgufHeader, read_header
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.ranges import RangeReader
 from gslc.edges.tensor_groups import RawTensor, group_tensors
 from gslc.ir.facts import GgufFacts
 
+BLOCKS_MAX = 512  # src/llama-hparams.h, LLAMA_MAX_LAYERS
 # Beginnings of tensor names in stable-diffusion.cpp's files.
 _IMAGE_TENSORS = (
     "model.diffusion_model.",
@@ -31,15 +32,24 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> GgufFacts:
             raise HeaderError(header.name, 4, message)
     _check_split(headers)
     blocks = first.hyper.get(f"{architecture}.block_count", 0)
-    if isinstance(blocks, bool) or not isinstance(blocks, int) or not 0 <= blocks < COUNT_MAX:
+    if isinstance(blocks, bool) or not isinstance(blocks, int) or not 0 <= blocks <= BLOCKS_MAX:
         raise HeaderError(
             first.name, 0, f"expected {architecture}.block_count to be a number of blocks, found {blocks}"
         )
+    tensors = group_tensors(_all_tensors(headers))
+    highest = max(
+        (group.blocks[-1] for group in tensors if group.name.startswith("blk.{}") and group.blocks), default=-1
+    )
+    if highest >= blocks:
+        message = (
+            f"expected {architecture}.block_count to count the blocks, found {blocks} and tensors of block {highest}"
+        )
+        raise HeaderError(first.name, 0, message)
     return GgufFacts(
         architecture=architecture,
         hyper=dict(sorted(first.hyper.items())),
         vocabulary_size=first.vocabulary_size,
-        tensors=group_tensors(_all_tensors(headers)),
+        tensors=tensors,
         header_sha256=_joined_sha256(headers),
         header_bytes=sum(header.header_bytes for header in headers),
         file_bytes=sum(header.file_bytes for header in headers),

@@ -286,6 +286,13 @@ def test_the_largest_header_that_is_read_ends_in_two_seconds() -> None:
     assert time.process_time() - started < 2
 
 
+@pytest.mark.parametrize(("blocks", "said"), [(0, "tensors of block 1"), (1, "tensors of block 1"), (513, "found 513")])
+def test_a_block_count_that_the_tensors_or_the_engine_contradict_is_refused(blocks: int, said: str) -> None:
+    raw = content(gguf({"general.architecture": "llama", "llama.block_count": blocks}, [("blk.1.a", (32, 2), "Q8_0")]))
+    with pytest.raises(HeaderError, match=said):
+        facts_of(raw)
+
+
 # ------------------------------------------------------------------ fuzz
 
 SEEDS = [

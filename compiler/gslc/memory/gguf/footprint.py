@@ -11,7 +11,8 @@ from gslc.ir.plan import DeviceMemory
 from gslc.memory.gguf.assign import HOST, assign_layers
 from gslc.memory.gguf.bound import bound_compute
 from gslc.memory.gguf.cache import bytes_per_token, cache_bytes
-from gslc.memory.gguf.graphs import graph_compute, is_known
+from gslc.memory.gguf.graphs import graph_compute
+from gslc.memory.gguf.graphs.needed import UnlikeGraph
 from gslc.memory.gguf.overhead import PROCESS, PROCESS_WITH_GPU, TOKEN_BYTES, overhead_of
 from gslc.memory.gguf.runtime import Runtime, runtime_of
 from gslc.memory.gguf.shape import ModelShape
@@ -97,9 +98,9 @@ def _footprint(
     )
     cached, host_cache = cache_bytes(shape, layers, len(devices), run, alignment)
     pipeline = is_pipeline(shape, settings, profile, devices, plan)
-    known = is_known(shape.arch)
-    if known:
-        wanted = settings.gpu_layers
+    exact = True
+    wanted = settings.gpu_layers
+    try:
         compute, host_compute = graph_compute(
             shape,
             run,
@@ -113,7 +114,8 @@ def _footprint(
             host_experts=plan.host_experts,
             unpacks_cache=alignment >= CUDA_ALIGNMENT,
         )
-    else:
+    except UnlikeGraph:
+        exact = False
         compute, host_compute = bound_compute(shape, run, layers, len(devices), pipeline=pipeline)
     sparse = is_sparse(shape)
     memory = []
@@ -141,7 +143,7 @@ def _footprint(
         pipeline=pipeline,
         bytes_per_token=bytes_per_token(shape, run),
         output_bytes=output_bytes(shape, run),
-        exact=known,
+        exact=exact,
     )
 
 

@@ -8,7 +8,7 @@ from gslc.engines.llama_args import ArgProblem
 from gslc.engines.llama_profile import BUILD_NEWEST, EngineProfile
 from gslc.ir.diagnostic import Diagnostic, Place, Severity
 from gslc.ir.placement import Request
-from gslc.memory.gguf.graphs import is_known
+from gslc.memory.gguf.graphs import is_known, missing_part
 from gslc.memory.gguf.request import KeyProblem, Resolved
 from gslc.memory.gguf.shape import ModelShape
 from gslc.memory.gguf.types import is_known as is_known_type
@@ -41,6 +41,10 @@ def doubts(shape: ModelShape) -> tuple[str, ...]:
     found = []
     if not is_known(shape.arch):
         found.append(f"the architecture {shape.arch!r}, whose graph is bounded by the widths of its tensors")
+    elif missing := missing_part(shape):
+        found.append(
+            f"a file of the architecture {shape.arch!r} without {missing}, which is bounded by its tensors' widths"
+        )
     types = sorted({g.type for g in shape.facts.tensors if not is_known_type(g.type)})
     if types:
         found.append(

@@ -73,7 +73,7 @@ def plan_weights(
             placed.append((pad(size, HOST_ALIGNMENT), False))
             continue
         on_host = device == HOST
-        if on_host and block is not None and layers[block] != HOST:
+        if on_host and block is not None and block < len(layers) and layers[block] != HOST:
             host_experts.add(block)
         packs = on_host and repacks and _repacks(name, group, arch)
         if packs:
@@ -142,11 +142,11 @@ def _device_of(
     """The device of a tensor, HOST, or None for tensors that are not loaded or are counted per device elsewhere."""
     if name in ROPE_TENSORS:
         return HOST if all(d == HOST for d in layers[:-1]) else None
+    if name.startswith(("v.", "mm.", "a.")):  # a projector in the same file, with blocks of its own
+        return None
     if block is None:
         if name in INPUT_TENSORS or name.startswith(INPUT_PREFIXES):
             return HOST
-        if name.startswith(("v.", "mm.", "a.")):
-            return None
         base = layers[0] if name.startswith(FIRST_BLOCK_PREFIXES) else layers[-1]
     else:
         if block >= shape.trunk and shape.nextn:

@@ -9,6 +9,7 @@ from gslc.memory.gguf.graphs.build import Builder, Home
 from gslc.memory.gguf.graphs.gemma3n import gemma3n
 from gslc.memory.gguf.graphs.hybrids import delta_net, falcon_h1, jamba, lfm2, nemotron_h
 from gslc.memory.gguf.graphs.models import QUIRKS, deepseek, encoder, granite_hybrid, recurrent, transformer
+from gslc.memory.gguf.graphs.needed import UnlikeGraph
 from gslc.memory.gguf.graphs.schedule import PIPELINE_COPIES, Scheduler
 from gslc.memory.gguf.runtime import Runtime
 from gslc.memory.gguf.shape import ModelShape
@@ -58,12 +59,31 @@ GRAPHS: dict[str, Callable[[Builder, Sequence[int]], None]] = {
     **dict.fromkeys(PLAIN, transformer),
 }
 HOST_ALIGNMENT = 32  # ggml-backend.cpp, TENSOR_ALIGNMENT
+COUNTS = ("expert_used_count", "altup.num_inputs")  # each adds that many nodes to a block
+COUNT_MOST = 512  # src/llama-hparams.h, LLAMA_MAX_EXPERTS
 EDGE_BLOCKS = 2  # blocks kept at either end of a run of like ones: the allocator repeats itself from the second on
 
 
 def is_known(architecture: str) -> bool:
     """True when the architecture's own graph is laid out here."""
     return architecture in GRAPHS
+
+
+def missing_part(shape: ModelShape) -> str:
+    """What the file lacks of the graph of its architecture, which is known; "" for nothing."""
+    run = Runtime(
+        cells=256, streams=1, slots=1, unified=False, ubatch=1, batch=1, flash=True, key_type="f16", value_type="f16",
+        window_cells=256, rows=1, embedding=False, kv_offload=True, op_offload=True,
+    )  # fmt: skip
+    on_cpu = (HOST,) * (shape.blocks + 1)
+    try:
+        graph_compute(
+            shape, run, on_cpu, 0, lambda _name, _block: HOST, pipeline=False, offload_ops=False, full=False,
+            alignment=HOST_ALIGNMENT,
+        )  # fmt: skip
+    except UnlikeGraph as error:
+        return str(error)
+    return ""
 
 
 def graph_compute(
@@ -81,7 +101,10 @@ def graph_compute(
     unpacks_cache: bool = False,
     whole: bool = False,
 ) -> tuple[tuple[int, ...], int]:
-    """Compute bytes per device and of the host, for an architecture that is known."""
+    """Compute bytes per device and of the host, by the graph of the architecture.
+
+    UnlikeGraph where the architecture is not known, and where the file lacks what the graph is made of.
+    """
 
     def backend(device: int) -> int:
         return devices if device == HOST else device
@@ -98,7 +121,16 @@ def graph_compute(
     kinds = [(layers[b], shape.windowed[b], shape.recurrent[b], b in host_experts, signature(shape, b))
              for b in range(shape.trunk)]  # fmt: skip
     blocks = list(range(shape.trunk)) if whole else kept_blocks(kinds)
-    GRAPHS[shape.arch](builder, blocks)
+    lay_out = GRAPHS.get(shape.arch)
+    if lay_out is None:
+        raise UnlikeGraph(shape.arch)
+    for count in COUNTS:
+        if shape.integer(count) > COUNT_MOST:
+            raise UnlikeGraph(f"a possible {count}")
+    try:
+        lay_out(builder, blocks)
+    except ZeroDivisionError as error:  # a count that the engine divides by is 0 or not in the header
+        raise UnlikeGraph("a possible count of heads or groups") from error
     scheduler = Scheduler(devices, offload_ops=offload_ops, copies=PIPELINE_COPIES if pipeline else 1)
     sizes = scheduler.measure(builder.graph, [alignment] * devices + [HOST_ALIGNMENT])
     return tuple(sizes[:-1]), sizes[-1]

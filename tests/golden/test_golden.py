@@ -10,10 +10,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
 import pytest
+from syrupy.assertion import SnapshotAssertion
+
 from cli import Program, tree
 from hub_server import HubServer
-from syrupy.assertion import SnapshotAssertion
 
 HERE = Path(__file__).parent
 CASES = [
@@ -21,6 +23,8 @@ CASES = [
     ("spanning", "systemd"),
     ("vendors", "systemd"), ("vendors", "compose"),
 ]  # fmt: skip
+
+
 def assert_tree(found: Mapping[str, bytes], golden: Path, *, update: bool) -> None:
     """Compare a tree with its golden folder file by file, or write the folder anew with --snapshot-update."""
     if update:

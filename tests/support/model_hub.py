@@ -37,7 +37,14 @@ def bert(pooling: int) -> Sparse:
 def repositories() -> dict[str, dict[str, Any]]:
     """The files of each repository."""
     readme = {"README.md": b"# a model\n"}
-    flux = gguf({"general.architecture": "flux"}, [("double_blocks.0.img_attn.qkv.weight", (256, 768), "Q4_0")])
+    flux = gguf(
+        {"general.architecture": "flux"},
+        [
+            ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", (256, 768), "Q4_0"),
+            ("text_encoders.t5xxl.encoder.block.0.layer.0.SelfAttention.q.weight", (256, 256), "Q4_0"),
+            ("first_stage_model.decoder.conv_out.weight", (3, 3, 128, 3), "F16"),
+        ],
+    )
     whisper = {
         "config.json": b"{}", "tokenizer.json": b"{}", "model.bin": Sparse(b"", 75_538_270), "vocabulary.txt": b"a",
         "preprocessor_config.json": b'{"processor_class": "WhisperProcessor"}',

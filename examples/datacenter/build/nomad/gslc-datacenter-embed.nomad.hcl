@@ -24,6 +24,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -42,6 +43,7 @@ class Refused(Exception):
 
 
 def say(text: str) -> None:
+    """Prints a line at once."""
     print(text, flush=True)
 
 
@@ -49,24 +51,29 @@ def say(text: str) -> None:
 
 
 def marker_path(model_dir: str, entry: dict) -> str:
+    """Where it stands that a file was verified."""
     name = hashlib.sha256(entry["path"].encode()).hexdigest()
     return os.path.join(model_dir, ".gslc", name + ".json")
 
 
 def fingerprint(path: str, entry: dict) -> dict:
+    """What a verified file looks like without reading it."""
     found = os.stat(path)
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": entry["sha256"]}
 
 
 def is_marked(model_dir: str, entry: dict) -> bool:
+    """True where a file is there as it was when it was verified."""
     try:
         with open(marker_path(model_dir, entry), encoding="utf-8") as file:
-            return json.load(file) == fingerprint(entry["path"], entry)
+            known = json.load(file)
+        return known == fingerprint(entry["path"], entry) and known["size"] == entry["size"]
     except (OSError, ValueError):
         return False
 
 
 def mark(model_dir: str, entry: dict) -> None:
+    """Notes that a file was verified; a folder that can't be written costs another reading next time."""
     path = marker_path(model_dir, entry)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -99,7 +106,8 @@ def differs(path: str, entry: dict) -> str:
 class Redirect(urllib.request.HTTPRedirectHandler):
     """Follows redirects; a token goes back to the host it was meant for only, and never from https to http."""
 
-    def redirect_request(self, request, response, code, message, headers, url):  # noqa: ANN001, ANN201, PLR0913
+    def redirect_request(self, request, response, code, message, headers, url):  # noqa: ANN001, ANN201
+        """The request that follows a redirect."""
         old, new = urllib.parse.urlsplit(request.full_url), urllib.parse.urlsplit(url)
         if old.scheme == "https" and new.scheme != "https":
             raise Refused(f"{request.full_url} leads from https to {new.scheme}")
@@ -116,12 +124,15 @@ def open_from(entry: dict, start: int, token: str) -> tuple:
     """The rest of a file from byte `start`, and the byte from which it really comes."""
     scheme = urllib.parse.urlsplit(entry["url"]).scheme
     if scheme == "file":
-        stream = open(urllib.request.url2pathname(urllib.parse.urlsplit(entry["url"]).path), "rb")
+        stream = open(  # noqa: SIM115 - the caller closes it
+            urllib.request.url2pathname(urllib.parse.urlsplit(entry["url"]).path), "rb"
+        )
         stream.seek(start)
         return stream, start
     if scheme not in ("http", "https"):
         raise Refused(f"{entry['url']}: files are fetched over http, https or from a folder")
-    request = urllib.request.Request(entry["url"], headers={"User-Agent": "gslc", "Accept-Encoding": "identity"})
+    headers = {"User-Agent": "gslc", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(entry["url"], headers=headers)  # noqa: S310 - the scheme was looked at above
     if start:
         request.add_header("Range", f"bytes={start}-")
     if token and entry["token"]:
@@ -165,6 +176,8 @@ def download(entry: dict, part: str, token: str) -> None:
         os.unlink(part)
         raise Refused(f"{entry['url']} is larger than the {entry['size']} bytes that are pinned")
     if done < entry["size"]:
+        if entry["url"].startswith("file:"):
+            raise Refused(f"{entry['url']} has {done} bytes where {entry['size']} are pinned")
         raise ConnectionError(f"the connection ended after {done} of {entry['size']} bytes")
 
 
@@ -179,19 +192,22 @@ def refusal(entry: dict, error: urllib.error.HTTPError, token: str) -> str:
 
 
 def need_room(entry: dict, part: str) -> None:
+    """Refuses a file that the disk has no room for."""
     have = os.path.getsize(part) if os.path.exists(part) else 0
     free = shutil.disk_usage(os.path.dirname(part)).free
     if entry["size"] - have > free:
         raise Refused(f"{entry['path']} needs {entry['size'] - have} more bytes, and {free} are free")
 
 
-def claim(part: str) -> object:
-    """A lock beside the part file, so that two clusters on a host don't write it at once; None where there are none."""
+def claim(model_dir: str, entry: dict) -> object:
+    """A lock on one file, so that two clusters on a host don't write it at once; None where the system has none."""
     try:
         import fcntl
     except ImportError:
         return None
-    lock = open(part + ".lock", "w")
+    path = marker_path(model_dir, entry) + ".lock"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    lock = open(path, "w")  # noqa: SIM115 - held until the file is there
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
@@ -211,15 +227,16 @@ def fetch_file(model_dir: str, entry: dict, token: str) -> None:
         raise Refused(f"{path} {wrong}, and nothing says where to fetch it: put it there")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = path + ".part"
-    lock = claim(part)
+    lock = claim(model_dir, entry)
     try:
-        fetch_part(entry, part, token)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        # another run may have brought the file while this one waited for the lock
+        if not os.path.exists(path) or differs(path, entry):
+            fetch_part(entry, part, token)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
     finally:
         if lock is not None:
             lock.close()
-            os.unlink(part + ".lock")
     mark(model_dir, entry)
     say(f"{path}: fetched, {entry['size']} bytes, verified")
 
@@ -255,6 +272,7 @@ def fetch_part(entry: dict, part: str, token: str) -> None:
 
 
 def fetch(list_path: str, token_file: str) -> int:
+    """Fetches all files of a list; 1 where one is missing in the end."""
     with open(list_path, encoding="utf-8") as file:
         document = json.load(file)
     token = ""
@@ -293,6 +311,7 @@ def answers(target: str) -> bool:
 
 
 def lives(pid: int) -> bool:
+    """True while a process is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -303,6 +322,9 @@ def lives(pid: int) -> bool:
 
 
 def wait(targets: list, seconds: int, pid: int) -> int:
+    """0 when all targets answer; 1 when the time is over or the process is gone."""
+    # a service that is stopped while it starts must not be called failed: systemd takes a signal here for a failure
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     deadline = time.monotonic() + seconds
     for target in targets:
         while not answers(target):
@@ -318,6 +340,7 @@ def wait(targets: list, seconds: int, pid: int) -> int:
 
 
 def watch(url: str) -> int:
+    """1 when a server that answered no longer does."""
     while not answers(url):
         time.sleep(2)
     say(f"{url} answers")
@@ -330,6 +353,7 @@ def watch(url: str) -> int:
 
 
 def main() -> int:
+    """The exit status of the verb that was asked for."""
     parser = argparse.ArgumentParser(prog="gslc_host.py")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("fetch")
@@ -352,6 +376,17 @@ def main() -> int:
 if __name__ == "__main__":
     sys.exit(main())
 GSLC_HOST_PROGRAM
+
+  files_0 = <<GSLC_FILES
+{
+  "version": 1,
+  "model": "embed",
+  "model_dir": "/var/lib/gslc/models",
+  "files": [
+    {"path": "/var/lib/gslc/models/hf/gpustack/bge-m3-GGUF/2d48f1737679ad900d5c26c5aad5410e9c70fdca/bge-m3-Q8_0.gguf", "size": 632651744, "sha256": null, "url": "https://huggingface.co/gpustack/bge-m3-GGUF/resolve/2d48f1737679ad900d5c26c5aad5410e9c70fdca/bge-m3-Q8_0.gguf", "token": "HF_TOKEN"}
+  ]
+}
+GSLC_FILES
 }
 
 job "gslc-datacenter-embed" {
@@ -361,7 +396,7 @@ job "gslc-datacenter-embed" {
   meta = {
     "gslc.backend" = "llama.cpp b11669"
     "gslc.cluster" = "datacenter"
-    "gslc.model" = "embed"
+    "gslc.model"   = "embed"
   }
 
   group "embed-0" {
@@ -452,22 +487,7 @@ job "gslc-datacenter-embed" {
 
       template {
         destination     = "${NOMAD_TASK_DIR}/fetch.json"
-        data            = <<GSLC_FILES
-{
-  "version": 1,
-  "model": "embed",
-  "model_dir": "/var/lib/gslc/models",
-  "files": [
-    {
-      "path": "/var/lib/gslc/models/hf/gpustack/bge-m3-GGUF/2d48f1737679ad900d5c26c5aad5410e9c70fdca/bge-m3-Q8_0.gguf",
-      "size": 632651744,
-      "sha256": null,
-      "url": "https://huggingface.co/gpustack/bge-m3-GGUF/resolve/2d48f1737679ad900d5c26c5aad5410e9c70fdca/bge-m3-Q8_0.gguf",
-      "token": "HF_TOKEN"
-    }
-  ]
-}
-GSLC_FILES
+        data            = local.files_0
         left_delimiter  = "<@"
         right_delimiter = "@>"
       }
@@ -538,11 +558,6 @@ GSLC_FILES
           "8192",
         ]
 
-        ulimit {
-          memlock = "-1"
-          stack   = "67108864"
-        }
-
         mount {
           type     = "bind"
           source   = "/var/lib/gslc/models"
@@ -552,14 +567,14 @@ GSLC_FILES
       }
 
       env = {
-        "CUDA_DEVICE_ORDER" = "PCI_BUS_ID"
-        "CUDA_VISIBLE_DEVICES" = "0"
+        "CUDA_DEVICE_ORDER"      = "PCI_BUS_ID"
+        "CUDA_VISIBLE_DEVICES"   = "0"
         "NVIDIA_VISIBLE_DEVICES" = "1"
       }
 
       resources {
         cpu        = 1000
-        memory     = 977
+        memory     = 1041
         memory_max = 131072
 
         # cards are named by variables: this node shares them, or its inventory has no UUIDs (GS656)

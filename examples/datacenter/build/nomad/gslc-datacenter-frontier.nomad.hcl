@@ -24,6 +24,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -42,6 +43,7 @@ class Refused(Exception):
 
 
 def say(text: str) -> None:
+    """Prints a line at once."""
     print(text, flush=True)
 
 
@@ -49,24 +51,29 @@ def say(text: str) -> None:
 
 
 def marker_path(model_dir: str, entry: dict) -> str:
+    """Where it stands that a file was verified."""
     name = hashlib.sha256(entry["path"].encode()).hexdigest()
     return os.path.join(model_dir, ".gslc", name + ".json")
 
 
 def fingerprint(path: str, entry: dict) -> dict:
+    """What a verified file looks like without reading it."""
     found = os.stat(path)
     return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": entry["sha256"]}
 
 
 def is_marked(model_dir: str, entry: dict) -> bool:
+    """True where a file is there as it was when it was verified."""
     try:
         with open(marker_path(model_dir, entry), encoding="utf-8") as file:
-            return json.load(file) == fingerprint(entry["path"], entry)
+            known = json.load(file)
+        return known == fingerprint(entry["path"], entry) and known["size"] == entry["size"]
     except (OSError, ValueError):
         return False
 
 
 def mark(model_dir: str, entry: dict) -> None:
+    """Notes that a file was verified; a folder that can't be written costs another reading next time."""
     path = marker_path(model_dir, entry)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -99,7 +106,8 @@ def differs(path: str, entry: dict) -> str:
 class Redirect(urllib.request.HTTPRedirectHandler):
     """Follows redirects; a token goes back to the host it was meant for only, and never from https to http."""
 
-    def redirect_request(self, request, response, code, message, headers, url):  # noqa: ANN001, ANN201, PLR0913
+    def redirect_request(self, request, response, code, message, headers, url):  # noqa: ANN001, ANN201
+        """The request that follows a redirect."""
         old, new = urllib.parse.urlsplit(request.full_url), urllib.parse.urlsplit(url)
         if old.scheme == "https" and new.scheme != "https":
             raise Refused(f"{request.full_url} leads from https to {new.scheme}")
@@ -116,12 +124,15 @@ def open_from(entry: dict, start: int, token: str) -> tuple:
     """The rest of a file from byte `start`, and the byte from which it really comes."""
     scheme = urllib.parse.urlsplit(entry["url"]).scheme
     if scheme == "file":
-        stream = open(urllib.request.url2pathname(urllib.parse.urlsplit(entry["url"]).path), "rb")
+        stream = open(  # noqa: SIM115 - the caller closes it
+            urllib.request.url2pathname(urllib.parse.urlsplit(entry["url"]).path), "rb"
+        )
         stream.seek(start)
         return stream, start
     if scheme not in ("http", "https"):
         raise Refused(f"{entry['url']}: files are fetched over http, https or from a folder")
-    request = urllib.request.Request(entry["url"], headers={"User-Agent": "gslc", "Accept-Encoding": "identity"})
+    headers = {"User-Agent": "gslc", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(entry["url"], headers=headers)  # noqa: S310 - the scheme was looked at above
     if start:
         request.add_header("Range", f"bytes={start}-")
     if token and entry["token"]:
@@ -165,6 +176,8 @@ def download(entry: dict, part: str, token: str) -> None:
         os.unlink(part)
         raise Refused(f"{entry['url']} is larger than the {entry['size']} bytes that are pinned")
     if done < entry["size"]:
+        if entry["url"].startswith("file:"):
+            raise Refused(f"{entry['url']} has {done} bytes where {entry['size']} are pinned")
         raise ConnectionError(f"the connection ended after {done} of {entry['size']} bytes")
 
 
@@ -179,19 +192,22 @@ def refusal(entry: dict, error: urllib.error.HTTPError, token: str) -> str:
 
 
 def need_room(entry: dict, part: str) -> None:
+    """Refuses a file that the disk has no room for."""
     have = os.path.getsize(part) if os.path.exists(part) else 0
     free = shutil.disk_usage(os.path.dirname(part)).free
     if entry["size"] - have > free:
         raise Refused(f"{entry['path']} needs {entry['size'] - have} more bytes, and {free} are free")
 
 
-def claim(part: str) -> object:
-    """A lock beside the part file, so that two clusters on a host don't write it at once; None where there are none."""
+def claim(model_dir: str, entry: dict) -> object:
+    """A lock on one file, so that two clusters on a host don't write it at once; None where the system has none."""
     try:
         import fcntl
     except ImportError:
         return None
-    lock = open(part + ".lock", "w")
+    path = marker_path(model_dir, entry) + ".lock"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    lock = open(path, "w")  # noqa: SIM115 - held until the file is there
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
@@ -211,15 +227,16 @@ def fetch_file(model_dir: str, entry: dict, token: str) -> None:
         raise Refused(f"{path} {wrong}, and nothing says where to fetch it: put it there")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = path + ".part"
-    lock = claim(part)
+    lock = claim(model_dir, entry)
     try:
-        fetch_part(entry, part, token)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        # another run may have brought the file while this one waited for the lock
+        if not os.path.exists(path) or differs(path, entry):
+            fetch_part(entry, part, token)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
     finally:
         if lock is not None:
             lock.close()
-            os.unlink(part + ".lock")
     mark(model_dir, entry)
     say(f"{path}: fetched, {entry['size']} bytes, verified")
 
@@ -255,6 +272,7 @@ def fetch_part(entry: dict, part: str, token: str) -> None:
 
 
 def fetch(list_path: str, token_file: str) -> int:
+    """Fetches all files of a list; 1 where one is missing in the end."""
     with open(list_path, encoding="utf-8") as file:
         document = json.load(file)
     token = ""
@@ -293,6 +311,7 @@ def answers(target: str) -> bool:
 
 
 def lives(pid: int) -> bool:
+    """True while a process is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -303,6 +322,9 @@ def lives(pid: int) -> bool:
 
 
 def wait(targets: list, seconds: int, pid: int) -> int:
+    """0 when all targets answer; 1 when the time is over or the process is gone."""
+    # a service that is stopped while it starts must not be called failed: systemd takes a signal here for a failure
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     deadline = time.monotonic() + seconds
     for target in targets:
         while not answers(target):
@@ -318,6 +340,7 @@ def wait(targets: list, seconds: int, pid: int) -> int:
 
 
 def watch(url: str) -> int:
+    """1 when a server that answered no longer does."""
     while not answers(url):
         time.sleep(2)
     say(f"{url} answers")
@@ -330,6 +353,7 @@ def watch(url: str) -> int:
 
 
 def main() -> int:
+    """The exit status of the verb that was asked for."""
     parser = argparse.ArgumentParser(prog="gslc_host.py")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("fetch")
@@ -352,6 +376,210 @@ def main() -> int:
 if __name__ == "__main__":
     sys.exit(main())
 GSLC_HOST_PROGRAM
+
+  files_0 = <<GSLC_FILES
+{
+  "version": 1,
+  "model": "frontier",
+  "model_dir": "/var/lib/gslc/models",
+  "files": [
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/config.json", "size": 585, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/config.json", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00001-of-00191.safetensors", "size": 9009398496, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00001-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00002-of-00191.safetensors", "size": 5771428624, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00002-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00003-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00003-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00004-of-00191.safetensors", "size": 2348876568, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00004-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00005-of-00191.safetensors", "size": 5771428624, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00005-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00006-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00006-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00007-of-00191.safetensors", "size": 2348876568, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00007-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00008-of-00191.safetensors", "size": 5771428624, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00008-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00009-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00009-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00010-of-00191.safetensors", "size": 2348876568, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00010-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00011-of-00191.safetensors", "size": 5771428624, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00011-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00012-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00012-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00013-of-00191.safetensors", "size": 2348876568, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00013-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00014-of-00191.safetensors", "size": 5771428624, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00014-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00015-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00015-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00016-of-00191.safetensors", "size": 2348876568, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00016-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00017-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00017-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00018-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00018-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00019-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00019-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00020-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00020-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00021-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00021-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00022-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00022-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00023-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00023-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00024-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00024-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00025-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00025-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00026-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00026-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00027-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00027-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00028-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00028-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00029-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00029-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00030-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00030-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00031-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00031-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00032-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00032-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00033-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00033-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00034-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00034-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00035-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00035-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00036-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00036-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00037-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00037-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00038-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00038-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00039-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00039-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00040-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00040-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00041-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00041-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00042-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00042-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00043-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00043-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00044-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00044-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00045-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00045-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00046-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00046-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00047-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00047-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00048-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00048-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00049-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00049-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00050-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00050-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00051-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00051-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00052-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00052-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00053-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00053-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00054-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00054-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00055-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00055-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00056-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00056-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00057-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00057-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00058-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00058-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00059-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00059-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00060-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00060-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00061-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00061-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00062-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00062-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00063-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00063-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00064-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00064-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00065-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00065-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00066-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00066-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00067-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00067-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00068-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00068-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00069-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00069-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00070-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00070-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00071-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00071-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00072-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00072-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00073-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00073-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00074-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00074-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00075-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00075-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00076-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00076-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00077-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00077-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00078-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00078-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00079-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00079-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00080-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00080-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00081-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00081-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00082-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00082-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00083-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00083-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00084-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00084-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00085-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00085-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00086-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00086-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00087-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00087-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00088-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00088-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00089-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00089-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00090-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00090-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00091-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00091-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00092-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00092-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00093-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00093-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00094-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00094-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00095-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00095-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00096-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00096-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00097-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00097-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00098-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00098-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00099-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00099-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00100-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00100-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00101-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00101-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00102-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00102-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00103-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00103-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00104-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00104-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00105-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00105-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00106-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00106-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00107-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00107-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00108-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00108-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00109-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00109-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00110-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00110-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00111-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00111-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00112-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00112-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00113-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00113-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00114-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00114-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00115-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00115-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00116-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00116-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00117-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00117-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00118-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00118-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00119-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00119-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00120-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00120-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00121-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00121-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00122-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00122-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00123-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00123-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00124-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00124-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00125-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00125-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00126-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00126-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00127-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00127-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00128-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00128-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00129-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00129-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00130-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00130-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00131-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00131-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00132-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00132-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00133-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00133-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00134-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00134-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00135-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00135-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00136-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00136-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00137-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00137-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00138-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00138-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00139-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00139-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00140-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00140-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00141-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00141-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00142-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00142-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00143-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00143-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00144-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00144-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00145-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00145-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00146-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00146-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00147-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00147-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00148-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00148-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00149-of-00191.safetensors", "size": 5771428632, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00149-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00150-of-00191.safetensors", "size": 4630512408, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00150-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00151-of-00191.safetensors", "size": 2348876576, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00151-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00152-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00152-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00153-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00153-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00154-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00154-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00155-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00155-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00156-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00156-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00157-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00157-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00158-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00158-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00159-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00159-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00160-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00160-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00161-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00161-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00162-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00162-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00163-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00163-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00164-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00164-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00165-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00165-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00166-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00166-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00167-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00167-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00168-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00168-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00169-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00169-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00170-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00170-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00171-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00171-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00172-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00172-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00173-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00173-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00174-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00174-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00175-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00175-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00176-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00176-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00177-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00177-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00178-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00178-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00179-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00179-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00180-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00180-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00181-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00181-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00182-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00182-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00183-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00183-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00184-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00184-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00185-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00185-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00186-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00186-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00187-of-00191.safetensors", "size": 2348876584, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00187-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00188-of-00191.safetensors", "size": 5771428640, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00188-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00189-of-00191.safetensors", "size": 4630512416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00189-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00190-of-00191.safetensors", "size": 1744896416, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00190-of-00191.safetensors", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model.safetensors.index.json", "size": 89434, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model.safetensors.index.json", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer.json", "size": 2, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer.json", "token": "HF_TOKEN"},
+    {"path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer_config.json", "size": 28, "sha256": null, "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer_config.json", "token": "HF_TOKEN"}
+  ]
+}
+GSLC_FILES
 }
 
 job "gslc-datacenter-frontier" {
@@ -361,7 +589,7 @@ job "gslc-datacenter-frontier" {
   meta = {
     "gslc.backend" = "vllm 0.26.0"
     "gslc.cluster" = "datacenter"
-    "gslc.model" = "frontier"
+    "gslc.model"   = "frontier"
   }
 
   group "frontier-0" {
@@ -456,1373 +684,7 @@ job "gslc-datacenter-frontier" {
 
       template {
         destination     = "${NOMAD_TASK_DIR}/fetch.json"
-        data            = <<GSLC_FILES
-{
-  "version": 1,
-  "model": "frontier",
-  "model_dir": "/var/lib/gslc/models",
-  "files": [
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/config.json",
-      "size": 585,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/config.json",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00001-of-00191.safetensors",
-      "size": 9009398496,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00001-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00002-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00002-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00003-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00003-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00004-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00004-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00005-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00005-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00006-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00006-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00007-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00007-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00008-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00008-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00009-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00009-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00010-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00010-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00011-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00011-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00012-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00012-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00013-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00013-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00014-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00014-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00015-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00015-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00016-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00016-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00017-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00017-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00018-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00018-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00019-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00019-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00020-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00020-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00021-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00021-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00022-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00022-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00023-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00023-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00024-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00024-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00025-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00025-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00026-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00026-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00027-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00027-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00028-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00028-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00029-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00029-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00030-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00030-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00031-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00031-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00032-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00032-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00033-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00033-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00034-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00034-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00035-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00035-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00036-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00036-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00037-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00037-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00038-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00038-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00039-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00039-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00040-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00040-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00041-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00041-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00042-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00042-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00043-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00043-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00044-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00044-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00045-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00045-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00046-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00046-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00047-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00047-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00048-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00048-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00049-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00049-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00050-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00050-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00051-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00051-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00052-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00052-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00053-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00053-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00054-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00054-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00055-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00055-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00056-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00056-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00057-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00057-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00058-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00058-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00059-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00059-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00060-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00060-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00061-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00061-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00062-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00062-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00063-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00063-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00064-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00064-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00065-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00065-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00066-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00066-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00067-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00067-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00068-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00068-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00069-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00069-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00070-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00070-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00071-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00071-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00072-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00072-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00073-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00073-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00074-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00074-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00075-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00075-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00076-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00076-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00077-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00077-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00078-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00078-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00079-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00079-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00080-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00080-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00081-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00081-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00082-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00082-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00083-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00083-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00084-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00084-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00085-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00085-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00086-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00086-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00087-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00087-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00088-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00088-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00089-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00089-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00090-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00090-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00091-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00091-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00092-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00092-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00093-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00093-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00094-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00094-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00095-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00095-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00096-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00096-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00097-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00097-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00098-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00098-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00099-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00099-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00100-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00100-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00101-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00101-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00102-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00102-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00103-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00103-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00104-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00104-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00105-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00105-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00106-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00106-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00107-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00107-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00108-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00108-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00109-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00109-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00110-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00110-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00111-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00111-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00112-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00112-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00113-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00113-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00114-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00114-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00115-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00115-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00116-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00116-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00117-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00117-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00118-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00118-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00119-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00119-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00120-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00120-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00121-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00121-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00122-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00122-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00123-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00123-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00124-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00124-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00125-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00125-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00126-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00126-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00127-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00127-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00128-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00128-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00129-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00129-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00130-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00130-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00131-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00131-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00132-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00132-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00133-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00133-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00134-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00134-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00135-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00135-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00136-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00136-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00137-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00137-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00138-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00138-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00139-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00139-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00140-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00140-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00141-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00141-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00142-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00142-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00143-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00143-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00144-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00144-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00145-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00145-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00146-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00146-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00147-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00147-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00148-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00148-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00149-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00149-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00150-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00150-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00151-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00151-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00152-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00152-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00153-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00153-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00154-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00154-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00155-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00155-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00156-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00156-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00157-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00157-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00158-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00158-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00159-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00159-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00160-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00160-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00161-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00161-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00162-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00162-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00163-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00163-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00164-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00164-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00165-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00165-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00166-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00166-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00167-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00167-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00168-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00168-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00169-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00169-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00170-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00170-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00171-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00171-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00172-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00172-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00173-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00173-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00174-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00174-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00175-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00175-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00176-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00176-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00177-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00177-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00178-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00178-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00179-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00179-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00180-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00180-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00181-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00181-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00182-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00182-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00183-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00183-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00184-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00184-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00185-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00185-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00186-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00186-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00187-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00187-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00188-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00188-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00189-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00189-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00190-of-00191.safetensors",
-      "size": 1744896416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00190-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model.safetensors.index.json",
-      "size": 89434,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model.safetensors.index.json",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer.json",
-      "size": 2,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer.json",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer_config.json",
-      "size": 28,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer_config.json",
-      "token": "HF_TOKEN"
-    }
-  ]
-}
-GSLC_FILES
+        data            = local.files_0
         left_delimiter  = "<@"
         right_delimiter = "@>"
       }
@@ -1913,15 +775,15 @@ GSLC_FILES
       }
 
       env = {
-        "CUDA_DEVICE_ORDER" = "PCI_BUS_ID"
-        "CUDA_VISIBLE_DEVICES" = "0,1,2,3,4,5,6,7"
-        "HF_HOME" = "${NOMAD_ALLOC_DIR}/data/huggingface"
-        "HF_HUB_OFFLINE" = "1"
+        "CUDA_DEVICE_ORDER"      = "PCI_BUS_ID"
+        "CUDA_VISIBLE_DEVICES"   = "0,1,2,3,4,5,6,7"
+        "HF_HOME"                = "${NOMAD_ALLOC_DIR}/data/huggingface"
+        "HF_HUB_OFFLINE"         = "1"
         "NVIDIA_VISIBLE_DEVICES" = "0,1,2,3,4,5,6,7"
-        "TRITON_CACHE_DIR" = "${NOMAD_ALLOC_DIR}/data/triton"
-        "VLLM_CACHE_ROOT" = "${NOMAD_ALLOC_DIR}/data/vllm"
-        "VLLM_HOST_IP" = "10.1.0.1"
-        "VLLM_NO_USAGE_STATS" = "1"
+        "TRITON_CACHE_DIR"       = "${NOMAD_ALLOC_DIR}/data/triton"
+        "VLLM_CACHE_ROOT"        = "${NOMAD_ALLOC_DIR}/data/vllm"
+        "VLLM_HOST_IP"           = "10.1.0.1"
+        "VLLM_NO_USAGE_STATS"    = "1"
       }
 
       template {
@@ -2000,1373 +862,7 @@ GSLC_FILES
 
       template {
         destination     = "${NOMAD_TASK_DIR}/fetch.json"
-        data            = <<GSLC_FILES
-{
-  "version": 1,
-  "model": "frontier",
-  "model_dir": "/var/lib/gslc/models",
-  "files": [
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/config.json",
-      "size": 585,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/config.json",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00001-of-00191.safetensors",
-      "size": 9009398496,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00001-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00002-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00002-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00003-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00003-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00004-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00004-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00005-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00005-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00006-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00006-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00007-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00007-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00008-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00008-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00009-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00009-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00010-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00010-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00011-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00011-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00012-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00012-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00013-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00013-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00014-of-00191.safetensors",
-      "size": 5771428624,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00014-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00015-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00015-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00016-of-00191.safetensors",
-      "size": 2348876568,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00016-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00017-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00017-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00018-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00018-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00019-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00019-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00020-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00020-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00021-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00021-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00022-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00022-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00023-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00023-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00024-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00024-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00025-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00025-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00026-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00026-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00027-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00027-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00028-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00028-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00029-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00029-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00030-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00030-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00031-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00031-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00032-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00032-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00033-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00033-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00034-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00034-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00035-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00035-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00036-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00036-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00037-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00037-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00038-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00038-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00039-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00039-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00040-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00040-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00041-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00041-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00042-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00042-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00043-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00043-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00044-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00044-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00045-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00045-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00046-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00046-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00047-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00047-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00048-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00048-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00049-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00049-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00050-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00050-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00051-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00051-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00052-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00052-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00053-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00053-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00054-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00054-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00055-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00055-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00056-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00056-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00057-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00057-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00058-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00058-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00059-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00059-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00060-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00060-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00061-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00061-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00062-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00062-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00063-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00063-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00064-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00064-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00065-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00065-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00066-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00066-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00067-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00067-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00068-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00068-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00069-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00069-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00070-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00070-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00071-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00071-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00072-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00072-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00073-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00073-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00074-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00074-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00075-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00075-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00076-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00076-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00077-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00077-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00078-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00078-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00079-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00079-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00080-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00080-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00081-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00081-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00082-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00082-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00083-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00083-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00084-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00084-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00085-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00085-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00086-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00086-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00087-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00087-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00088-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00088-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00089-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00089-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00090-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00090-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00091-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00091-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00092-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00092-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00093-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00093-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00094-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00094-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00095-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00095-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00096-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00096-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00097-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00097-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00098-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00098-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00099-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00099-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00100-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00100-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00101-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00101-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00102-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00102-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00103-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00103-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00104-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00104-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00105-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00105-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00106-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00106-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00107-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00107-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00108-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00108-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00109-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00109-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00110-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00110-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00111-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00111-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00112-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00112-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00113-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00113-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00114-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00114-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00115-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00115-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00116-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00116-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00117-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00117-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00118-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00118-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00119-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00119-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00120-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00120-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00121-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00121-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00122-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00122-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00123-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00123-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00124-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00124-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00125-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00125-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00126-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00126-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00127-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00127-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00128-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00128-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00129-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00129-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00130-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00130-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00131-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00131-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00132-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00132-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00133-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00133-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00134-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00134-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00135-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00135-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00136-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00136-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00137-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00137-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00138-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00138-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00139-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00139-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00140-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00140-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00141-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00141-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00142-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00142-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00143-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00143-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00144-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00144-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00145-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00145-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00146-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00146-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00147-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00147-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00148-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00148-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00149-of-00191.safetensors",
-      "size": 5771428632,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00149-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00150-of-00191.safetensors",
-      "size": 4630512408,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00150-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00151-of-00191.safetensors",
-      "size": 2348876576,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00151-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00152-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00152-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00153-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00153-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00154-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00154-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00155-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00155-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00156-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00156-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00157-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00157-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00158-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00158-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00159-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00159-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00160-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00160-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00161-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00161-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00162-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00162-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00163-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00163-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00164-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00164-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00165-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00165-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00166-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00166-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00167-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00167-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00168-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00168-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00169-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00169-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00170-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00170-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00171-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00171-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00172-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00172-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00173-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00173-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00174-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00174-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00175-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00175-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00176-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00176-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00177-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00177-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00178-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00178-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00179-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00179-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00180-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00180-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00181-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00181-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00182-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00182-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00183-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00183-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00184-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00184-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00185-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00185-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00186-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00186-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00187-of-00191.safetensors",
-      "size": 2348876584,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00187-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00188-of-00191.safetensors",
-      "size": 5771428640,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00188-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00189-of-00191.safetensors",
-      "size": 4630512416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00189-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00190-of-00191.safetensors",
-      "size": 1744896416,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model-00190-of-00191.safetensors",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/model.safetensors.index.json",
-      "size": 89434,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/model.safetensors.index.json",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer.json",
-      "size": 2,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer.json",
-      "token": "HF_TOKEN"
-    },
-    {
-      "path": "/var/lib/gslc/models/hf/meta-llama/Llama-3.1-405B-Instruct/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer_config.json",
-      "size": 28,
-      "sha256": null,
-      "url": "https://huggingface.co/meta-llama/Llama-3.1-405B-Instruct/resolve/be673f326cab4cd22ccfef76109faf68e41aa5f1/tokenizer_config.json",
-      "token": "HF_TOKEN"
-    }
-  ]
-}
-GSLC_FILES
+        data            = local.files_0
         left_delimiter  = "<@"
         right_delimiter = "@>"
       }
@@ -3452,15 +948,15 @@ GSLC_FILES
       }
 
       env = {
-        "CUDA_DEVICE_ORDER" = "PCI_BUS_ID"
-        "CUDA_VISIBLE_DEVICES" = "0,1,2,3,4,5,6,7"
-        "HF_HOME" = "${NOMAD_ALLOC_DIR}/data/huggingface"
-        "HF_HUB_OFFLINE" = "1"
+        "CUDA_DEVICE_ORDER"      = "PCI_BUS_ID"
+        "CUDA_VISIBLE_DEVICES"   = "0,1,2,3,4,5,6,7"
+        "HF_HOME"                = "${NOMAD_ALLOC_DIR}/data/huggingface"
+        "HF_HUB_OFFLINE"         = "1"
         "NVIDIA_VISIBLE_DEVICES" = "0,1,2,3,4,5,6,7"
-        "TRITON_CACHE_DIR" = "${NOMAD_ALLOC_DIR}/data/triton"
-        "VLLM_CACHE_ROOT" = "${NOMAD_ALLOC_DIR}/data/vllm"
-        "VLLM_HOST_IP" = "10.1.0.2"
-        "VLLM_NO_USAGE_STATS" = "1"
+        "TRITON_CACHE_DIR"       = "${NOMAD_ALLOC_DIR}/data/triton"
+        "VLLM_CACHE_ROOT"        = "${NOMAD_ALLOC_DIR}/data/vllm"
+        "VLLM_HOST_IP"           = "10.1.0.2"
+        "VLLM_NO_USAGE_STATS"    = "1"
       }
 
       template {

@@ -8,7 +8,7 @@ job "gslc-engines-any-server" {
   meta = {
     "gslc.backend" = "custom 1.0"
     "gslc.cluster" = "engines"
-    "gslc.model" = "any-server"
+    "gslc.model"   = "any-server"
   }
 
   group "any-server-0" {
@@ -80,11 +80,6 @@ job "gslc-engines-any-server" {
           "3",
         ]
 
-        ulimit {
-          memlock = "-1"
-          stack   = "67108864"
-        }
-
         mount {
           type     = "bind"
           source   = "/var/lib/gslc/models"
@@ -94,8 +89,8 @@ job "gslc-engines-any-server" {
       }
 
       env = {
-        "CUDA_DEVICE_ORDER" = "PCI_BUS_ID"
-        "CUDA_VISIBLE_DEVICES" = "0"
+        "CUDA_DEVICE_ORDER"      = "PCI_BUS_ID"
+        "CUDA_VISIBLE_DEVICES"   = "0"
         "NVIDIA_VISIBLE_DEVICES" = "GPU-33333333-3333-4333-8333-333333333333"
       }
 

@@ -116,7 +116,15 @@ def _footprint(
         )
     except UnlikeGraph:
         exact = False
-        compute, host_compute = bound_compute(shape, run, layers, len(devices), pipeline=pipeline)
+        compute, host_compute = bound_compute(
+            shape,
+            run,
+            layers,
+            len(devices),
+            pipeline=pipeline,
+            streams_weights=settings.op_offload and pinned and _streams(layers, plan),
+            unpacks_cache=alignment >= CUDA_ALIGNMENT,
+        )
     sparse = is_sparse(shape)
     memory = []
     for index, device in enumerate(devices):

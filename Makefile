@@ -17,6 +17,7 @@ golden:
 
 docs:
 	$(PYTHON) docs/generate.py
+	$(PYTHON) .ci/readme_blocks.py
 
 bench: bench-memory bench-vllm bench-placement bench-speed
 

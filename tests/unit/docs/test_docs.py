@@ -12,8 +12,15 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(#[^)]*)?\)")
 
 
 def test_the_generated_pages_are_current() -> None:
-    done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readme_shows_what_the_example_prints() -> None:
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "readme_blocks.py", "--check"], check=False)
+    assert done.returncode == 0, "run `make docs`"
 
 
 def test_every_link_leads_to_a_file() -> None:

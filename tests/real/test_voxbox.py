@@ -12,9 +12,10 @@ import wave
 from pathlib import Path
 
 import pytest
-from cli import Program
 from tests.support.systemd_reader import command, environment, values
 from tests.support.target_trees import REAL, put
+
+from cli import Program
 
 pytestmark = pytest.mark.real
 BOOT_SECONDS = 300

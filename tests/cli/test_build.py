@@ -195,6 +195,14 @@ def test_standard_input_is_read_and_the_output_goes_to_the_working_directory(lab
     assert (elsewhere / "gslc.lock").exists()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_the_caller_closed_is_no_traceback(lab: Path, closed: str) -> None:
+    command = f'exec "$0" -m gslc build "$1" {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable, str(lab)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((lab.parent / "build" / "plan.json").read_text(encoding="utf-8"))["version"] == 1
+
+
 def test_a_build_imports_nothing_heavy_and_opens_no_socket(lab: Path) -> None:
     shutil.copytree(ROOT / "examples" / "team", lab.parent / "team")
     probe = (

@@ -78,6 +78,7 @@ def gslc() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its status."""
+    open_closed_streams()
     # A run builds one large tree of records that all live to the end: the collector would only walk it again and again
     # (half of the parse time of a 1.3 MB inventory). The process is short, so nothing is lost.
     if args is None:
@@ -110,6 +111,16 @@ def main(args: list[str] | None = None) -> NoReturn:
     if args is None:
         os._exit(status)
     sys.exit(status)
+
+
+def open_closed_streams() -> None:
+    """Puts /dev/null where the caller closed a standard stream (`gslc … >&-`): Python leaves None there.
+
+    It also takes the number, which the next file that is opened would get otherwise.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - it lives as long as the process
 
 
 def describe(error: OSError) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -151,10 +151,9 @@ def finish_check(session: Session, paths: Paths, compilation: Compilation, old_t
         )
     if comparison.incomplete and all(change.change == "unchanged" for change in comparison.changes):
         session.add([incomplete(paths.output)])
-    for change in comparison.changes:
-        if change.change != "unchanged":
-            shown = os.path.join(paths.output, change.path)
-            session.add([out_of_date(shown, "--check", f"it would be {change.change}")])
+    stale = [change for change in comparison.changes if change.change != "unchanged"]
+    found = [out_of_date(os.path.join(paths.output, c.path), "--check", f"it would be {c.change}") for c in stale]
+    session.add(one if number == 0 else replace(one, help=None) for number, one in enumerate(found))
     status = OUT_OF_DATE if comparison.differs or new_text != old_text else 0
     text = "" if status else f"{paths.output}: up to date, {len(comparison.changes)} files\n"
     session.finish(status, text=text, extra=plan_extra(compilation, comparison))

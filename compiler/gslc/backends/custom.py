@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gslc.engines.containers import runs_containers
 from gslc.engines.paths import file_path, model_files, model_folder
 from gslc.ir.diagnostic import Diagnostic, Excluded
 from gslc.ir.inputs import EnginePin, Host, SecretRef
@@ -44,7 +45,7 @@ class Custom:
     def excludes(self, request: Request, host_class: HostClass) -> tuple[Excluded, ...]:
         """Hosts that start containers need an image; hosts that start processes need a command."""
         model = request.model
-        in_container = _runs_containers(host_class, model.image)
+        in_container = runs_containers(host_class, model.image)
         if in_container and model.image is None:
             detail = f"target {host_class.target} runs containers there and the model has no image"
             return (Excluded(what=request.model.name, rule="image", detail=detail),)
@@ -164,13 +165,6 @@ def _keys_without_effect(request: Request) -> tuple[Diagnostic, ...]:
 
 
 # ------------------------------------------------------------------ launch
-
-
-def _runs_containers(host_class: HostClass, image: str | None) -> bool:
-    """True where the host's supervisor starts images: compose always, Nomad by its driver, or with an image."""
-    if host_class.target == "nomad":
-        return host_class.nomad_driver == "docker" or (host_class.nomad_driver is None and image is not None)
-    return host_class.target == "compose"
 
 
 def _launch(request: Request, assignment: Assignment, hosts: Mapping[str, Host], rank: int) -> Launch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gslc.engines.containers import runs_containers
 from gslc.engines.llama_launch import Programs, gguf_launches
 from gslc.engines.llama_profile import LLAMA_BOX_NEWEST
 from gslc.engines.pins import resolve_pin
@@ -44,10 +45,7 @@ class LlamaBox:
     def excludes(self, request: Request, host_class: HostClass) -> tuple[Excluded, ...]:
         """Hosts that start containers, where no image of llama-box is named: there is no official one."""
         view = self._view(request, host_class)
-        containers = host_class.target == "compose" or (
-            host_class.target == "nomad" and host_class.nomad_driver == "docker"
-        )
-        if containers and view.image is None:
+        if view.image is None and runs_containers(host_class, None):
             return (
                 Excluded(
                     what=host_class.target,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gslc.engines.containers import runs_containers
 from gslc.engines.llama_launch import Programs, gguf_launches
 from gslc.engines.llama_profile import LLAMA_CPP_DEFAULT, EngineProfile, profile_of
 from gslc.engines.pins import resolve_pin
@@ -43,7 +44,7 @@ class LlamaCpp:
     def excludes(self, request: Request, host_class: HostClass) -> tuple[Excluded, ...]:
         """Hosts in whose containers there is no build for their cards."""
         view = self._view(request, host_class)
-        if not runs_containers(host_class):
+        if not runs_containers(host_class, None):
             return ()
         if view.image is None and image_of(view.profile, host_class) is None:
             vendor = host_class.gpu_kinds[0].vendor if host_class.gpu_kinds else "CPU"
@@ -62,7 +63,7 @@ class LlamaCpp:
             return stated_options(request.model, host_class)
         view = self._view(request, host_class)
         usable = replace(host_class, gpu_kinds=(), gpu_capacity=()) if cpu_only(host_class) else host_class
-        rpc_missing = runs_containers(host_class) and view.image is None
+        rpc_missing = view.image is None and runs_containers(host_class, None)
         found = gguf_options(
             ways_of(request, view, usable),
             usable,
@@ -120,13 +121,6 @@ def image_for(pin: EnginePin, vendor: Vendor | None, arch: str) -> str | None:
     if tag is None or arch not in tag[1] or profile is None:
         return None
     return f"{IMAGE}:{tag[0]}-b{profile.build}"
-
-
-def runs_containers(host_class: HostClass) -> bool:
-    """True where the supervisor starts images: compose, and Nomad by its docker driver (the default with an image)."""
-    return host_class.target == "compose" or (
-        host_class.target == "nomad" and host_class.nomad_driver in (None, "docker")
-    )
 
 
 def cpu_only(host_class: HostClass) -> bool:

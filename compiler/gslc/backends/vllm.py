@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from gslc.engines.containers import runs_containers
 from gslc.engines.paths import model_files, model_folder
 from gslc.engines.pins import resolve_pin
 from gslc.engines.vllm_command import Command, argv
@@ -63,7 +64,7 @@ class Vllm:
         pin = self._pin(request, host_class)
         if vendors and all(vendor in {"apple", "mthreads"} for vendor in vendors):
             found.append(Excluded(what="", rule="vendor", detail=f"vLLM has no build for GPUs of {', '.join(vendors)}"))
-        elif vendors and _in_container(request, host_class) and _image(request.model, pin, vendors[0]) is None:
+        elif vendors and _image(request.model, pin, vendors[0]) is None and runs_containers(host_class, None):
             found.append(
                 Excluded(
                     what="",
@@ -156,10 +157,6 @@ def _image(model: Model, pin: EnginePin, vendor: Vendor | None) -> str | None:
     if entry is None or version_tuple(version) < entry[1]:
         return None
     return f"{entry[0]}:v{version}"
-
-
-def _in_container(request: Request, host_class: HostClass) -> bool:
-    return host_class.target == "compose" or (host_class.target == "nomad" and host_class.nomad_driver != "raw_exec")
 
 
 def _program(path: str | None) -> str:

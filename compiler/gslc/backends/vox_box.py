@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from gslc.engines.containers import runs_containers
 from gslc.engines.paths import model_files, model_folder
+from gslc.engines.pins import resolve_pin
 from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Place
 from gslc.ir.facts import ModelFacts, SpeechFacts
 from gslc.ir.inputs import EnginePin, Host, Model
@@ -114,7 +115,7 @@ class VoxBox:
         """The one process of a replica."""
         seat = assignment.seats[0]
         host = hosts[seat.host]
-        pin = merged_pin(self, request, host)
+        pin = resolve_pin(self.name, self.default_pin, request.cluster.engines, host.engines)
         facts = request.facts
         if facts is None:
             raise ValueError(f"{assignment.model}: vox-box needs the model's facts")
@@ -160,18 +161,6 @@ class VoxBox:
 def speech_of(facts: ModelFacts | None) -> SpeechFacts | None:
     """The speech part of the facts."""
     return facts.speech if facts else None
-
-
-def merged_pin(backend: VoxBox, request: Request, host: Host) -> EnginePin:
-    """The host's pin over the cluster's over the default."""
-    pins = (backend.default_pin, request.cluster.engines.get(backend.name), host.engines.get(backend.name))
-    merged = EnginePin()
-    for pin in pins:
-        if pin is not None:
-            merged = EnginePin(
-                version=pin.version or merged.version, path=pin.path or merged.path, image=pin.image or merged.image
-            )
-    return merged
 
 
 def argument_error(model: Model, index: int, place: Place) -> Diagnostic:

@@ -146,6 +146,7 @@ class VoxBox:
                 listen=host.listen,
                 port=port,
                 health_path="/health",
+                health_program="python3",
                 # 17.7 s cold for a 1.7 MB model on two cores; large ones read 3 GB first
                 start_seconds=600,
                 memory_bytes=assignment.choice.parts[0].host.total,

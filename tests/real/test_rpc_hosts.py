@@ -1,7 +1,7 @@
-"""One model over two hosts, as planned from a cluster file: two network namespaces, llama.cpp's own servers, the units' argv.
+"""One model over two hosts, planned from a cluster file: two network namespaces, llama.cpp's servers, the units' argv.
 
-Debian's llama.cpp is a build for CPUs, so every card has a stand-in, an RPC server of the CPU: for the leader's own cards
-two more on its loopback, behind the ones of the plan, as the engine's order of devices has it (RPC first, then local).
+Debian's llama.cpp is a build for CPUs, so every card has a stand-in, an RPC server of the CPU: for the leader's own
+cards two more on its loopback, behind the ones of the plan, as the engine orders its devices (RPC first, then local).
 """
 
 from __future__ import annotations
@@ -117,16 +117,20 @@ class Fleet:
         known = {"S": "/var/lib", "C": "/var/cache"}
         return [word.replace("/etc/gslc/wide/gslc_host.py", str(helper)) for word in command(raw, known, variables)]
 
+    def engine_environment(self, shard: Mapping[str, Any]) -> dict[str, str]:
+        """The variables of a shard's unit, and the one by which the engine prints the sizes of all buffers."""
+        variables = environment(self.unit(shard), {"S": "/var/lib", "C": "/var/cache"})
+        return {**variables, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LLAMA_ARG_LOG_VERBOSITY": "4"}
+
     def start(self, stack: ExitStack, shard: Mapping[str, Any], words: list[str], log: Path) -> subprocess.Popen[bytes]:
         """A process of the engine on the shard's host with its unit's environment, ended with the stack."""
-        known = {"S": "/var/lib", "C": "/var/cache"}
         output = stack.enter_context(log.open("ab"))
         process = subprocess.Popen(
             self.hosts[shard["host"]].command(words, root=ROOT, binds=(self.folder,)),
-            stdout=output, stderr=subprocess.STDOUT,
-            # prints the sizes of all buffers
-            env={**environment(self.unit(shard), known), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LLAMA_ARG_LOG_VERBOSITY": "4"},
-        )  # fmt: skip
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=self.engine_environment(shard),
+        )
 
         def end() -> None:
             process.kill()
@@ -161,7 +165,7 @@ def fleet(gslc: Program) -> Iterator[Fleet]:
 
 
 def for_a_cpu_build(words: list[str], stand_ins: tuple[str, ...] = ()) -> list[str]:
-    """The generated command with what a build without CUDA calls devices: CPU for CUDA0, RPC stand-ins for local cards."""
+    """The generated command with devices of a build without CUDA: CPU for CUDA0, RPC stand-ins for local cards."""
     changed = list(words)
     if "-d" in changed:
         place = changed.index("-d") + 1

@@ -1,4 +1,4 @@
-"""vox-box itself, without a GPU: a generated unit transcribes under a booted systemd, and its own code agrees how a card is pinned."""
+"""vox-box without a GPU: generated files transcribe under systemd and compose; its own code agrees on the card."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.support.systemd_reader import command, environment, values
 from tests.support.target_trees import REAL, put
 
 from cli import Program
+from gslc.targets.compose import HELPER_IMAGE
 
 pytestmark = pytest.mark.real
 BOOT_SECONDS = 300
@@ -25,6 +26,9 @@ SOURCES = Path("/var/cache/gslc-tests/speech")
 NAMES = ("faster-whisper-tiny", "tiny-speech")
 COSYVOICE = "tiny-cosyvoice"
 UNIT = "gslc-lab-asr-0.service"
+# The venv may be moved, its own scripts may not: they name the interpreter by its first path.
+PROGRAM = "#!/opt/vox-box/bin/python3\nimport sys\nfrom vox_box.main import main\nsys.exit(main())\n"
+TARGETS = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +44,11 @@ def voxbox() -> Path:
     return folder
 
 
-def built(gslc: Program, folder: Path, model: str, cards: str = "[]", pinned: str = "") -> Path:
-    """The output folder that `gslc build` makes for one host and one model."""
+def built(gslc: Program, folder: Path, model: str, cards: str = "[]", pinned: str = "", top: str = "") -> Path:
+    """The output folder that `gslc build` makes for one host and one model; `top` is YAML beside them."""
     cluster = folder / "cluster.yaml"
     cluster.write_text(
-        f"version: 1\nname: lab\nhosts: {{atlas: {{memory: 16GiB, gpus: {cards}}}}}\n"
+        f"version: 1\nname: lab\n{top}hosts: {{atlas: {{memory: 16GiB, gpus: {cards}}}}}\n"
         f"models: {{asr: {{source: 'file://{SOURCES / model}'{pinned}}}}}\n"
     )
     run = gslc("build", cluster)
@@ -70,8 +74,8 @@ unit={unit}
 pid() {{ systemctl show --property MainPID --value $unit; }}
 # answers to mistakes have status 200 too: the body counts
 ask() {{
-  curl --silent --max-time 120 --write-out ' %{{http_code}}' -F file=@/srv/tone.wav -F model=asr -F response_format=verbose_json \
-    http://127.0.0.1:20000/v1/audio/transcriptions
+  curl --silent --max-time 120 --write-out ' %{{http_code}}' -F file=@/srv/tone.wav -F model=asr \\
+    -F response_format=verbose_json http://127.0.0.1:20000/v1/audio/transcriptions
 }}
 begun=$EPOCHREALTIME
 systemctl start gslc-lab.target; systemctl is-active --quiet $unit || exit 1
@@ -107,9 +111,7 @@ def test_a_generated_unit_transcribes_returns_after_a_kill_and_stops(
         if path.is_file():
             place = "/etc/gslc/lab" if path.parent.name == "host" else "/etc/systemd/system"
             put(tree, f"{place}/{path.name}", path.read_text())
-    # the venv may be moved, its own scripts may not: they name the interpreter by its first path
-    program = "#!/opt/vox-box/bin/python3\nimport sys\nfrom vox_box.main import main\nsys.exit(main())\n"
-    put(tree, "/usr/local/bin/vox-box", program, 0o755)
+    put(tree, "/usr/local/bin/vox-box", PROGRAM, 0o755)
     shutil.copytree(SOURCES / NAMES[0], tree / SOURCES.relative_to("/") / NAMES[0])
     (tree / "srv").mkdir()
     tone(tree / "srv" / "tone.wav")
@@ -136,6 +138,79 @@ def test_a_generated_unit_transcribes_returns_after_a_kill_and_stops(
     (instance,) = json.loads((out / "plan.json").read_text())["instances"]
     planned = instance["shards"][0]["memory"]["host"]["total"]
     assert 0 < int(told["peak_kib"]) * 1024 <= planned
+
+
+UNDER_COMPOSE = """
+docker() {{ /usr/bin/docker "$@"; }}
+docker tag {image} {helper}
+cd {folder}
+ask() {{
+  curl --silent --max-time 120 --write-out ' %{{http_code}}' -F file=@{tone} -F model=asr \\
+    -F response_format=verbose_json http://127.0.0.1:20000/v1/audio/transcriptions
+}}
+{compose} up -d --wait > up.log 2>&1; echo "up: $?"
+id=$(docker ps --all --quiet --filter label=com.docker.compose.service=asr-0)
+echo "first: $(ask)"
+kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' $id)
+for _ in $(seq 120); do
+  [ "$(docker inspect --format '{{{{.RestartCount}}}}' $id)" = 1 ] &&
+    curl --silent --fail --output /dev/null http://127.0.0.1:20000/health && break
+  sleep 0.5
+done
+echo "second: $(ask)"
+docker logs --tail 60 $id > log 2>&1
+docker stop --time 30 $id > /dev/null
+echo "stopped: $(docker inspect --format '{{{{.State.ExitCode}}}}' $id)"
+{compose} down > /dev/null 2>&1; echo "down: $?"
+"""
+# The image's place is taken by an empty one, with this machine's libraries and the installed engine mounted into it.
+OVERRIDE = """
+services:
+  asr-fetch:
+    volumes: ["/usr:/usr:ro"]
+  asr-0:
+    volumes: ["/usr:/usr:ro", "{venv}:/opt/vox-box:ro"]
+    environment: {{PATH: "/opt/bin:/usr/bin"}}
+"""
+
+
+def test_a_generated_service_transcribes_returns_after_a_kill_and_stops(
+    gslc: Program, voxbox: Path, tmp_path: Path
+) -> None:
+    subprocess.run([REAL / "install_targets.sh", "packages", "compose"], check=True)
+    image = "registry.example/vox-box:1"
+    folder = built(gslc, tmp_path, NAMES[0], top=f"target: compose\nengines: {{vox-box: {{image: '{image}'}}}}\n")
+    folder = folder / "compose" / "atlas"
+    (folder / "compose.override.yaml").write_text(OVERRIDE.format(venv=voxbox / "venv"))
+    tree = tmp_path / "images" / "vox-box"
+    put(tree, "/opt/bin/vox-box", PROGRAM, 0o755)
+    put(tree, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+    put(tree, "/image", image)
+    for name in ("usr", "root", "sbin", "tmp", "opt/vox-box"):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    for name in ("bin", "lib", "lib64"):
+        (tree / name).symlink_to(f"usr/{name}")
+    tone(tmp_path / "tone.wav")
+    script = tmp_path / "script"
+    script.write_text(
+        UNDER_COMPOSE.format(
+            image=image, helper=HELPER_IMAGE, folder=folder, tone=tmp_path / "tone.wav",
+            compose=TARGETS / "compose-sid" / "docker-compose",
+        )
+    )  # fmt: skip
+    done = subprocess.run(
+        [REAL / "run_dockerd.sh", tmp_path / "images", script],
+        capture_output=True, text=True, check=False, env={**os.environ, "SECONDS_ALLOWED": str(BOOT_SECONDS)},
+    )  # fmt: skip
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    logs = [path.read_text(errors="replace")[-3000:] for path in (folder / "up.log", folder / "log") if path.exists()]
+    end = done.stderr + "".join(logs)
+    assert told.get("up") == "0", end
+    for answer in (told["first"], told["second"]):
+        body, status = answer.rsplit(" ", 1)
+        assert status == "200", end
+        assert json.loads(body)["duration"] == pytest.approx(2.0), end
+    assert (told["stopped"], told["down"]) == ("0", "0"), end
 
 
 # ------------------------------------------------------------------ on a card, by vox-box's own code

@@ -91,6 +91,14 @@ def test_a_mistake_is_located_and_helped_and_nothing_is_written(
     assert not (tmp_path / "build").exists()
 
 
+def test_a_key_given_twice_hides_no_other_mistake(gslc: Program, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(HOSTS.replace("64GiB", "64") + CUSTOM + "    backend: vllm\n    contex: 8192\n")
+    report = gslc("build", path, "--format", "json")
+    assert report.status == 1
+    assert [(d["line"], d["code"]) for d in report.json["diagnostics"]] == [(8, "GS142"), (15, "GS108"), (16, "GS130")]
+
+
 def test_a_glob_over_several_quantisations_lists_them_with_sizes(gslc: Program, hub: HubServer, tmp_path: Path) -> None:
     from model_files import llama_gguf
 

@@ -46,6 +46,7 @@ def read_cluster(
 ) -> Outcome[Cluster]:
     """The cluster that the documents describe (the cluster file first, then its includes), or every mistake in them."""
     problems = Problems()
+    problems.found.extend(found for document in documents for found in document.duplicates)
     words = Words(targets=targets, backends=backends)
     scans = tuple(Scan(document, problems) for document in documents)
     try:

@@ -7,7 +7,7 @@ import re
 from typing import Protocol
 
 from gslc.frontend.mistake import nearest, shown
-from gslc.frontend.source import Document, Map, Mark, Sequence, read_document
+from gslc.frontend.source import Document, Map, Mark, Sequence, read_past_duplicates
 from gslc.ir.diagnostic import Diagnostic, Outcome, Related, has_errors, sort_key
 
 JOINED = ("engines", "hosts", "models")  # maps whose entries may come from several files
@@ -54,15 +54,17 @@ def load_documents(file: str, reader: ClusterReader) -> Outcome[tuple[Document, 
             problems += foreign_keys(part)
             documents.append(part)
     problems += clashes(tuple(documents))
-    found = tuple(sorted(problems, key=sort_key))
-    return Outcome(value=None if has_errors(found) else tuple(documents), diagnostics=found)
+    if not has_errors(problems):
+        return Outcome(value=tuple(documents), diagnostics=tuple(sorted(problems, key=sort_key)))
+    problems += [found for document in documents for found in document.duplicates]
+    return Outcome(value=None, diagnostics=tuple(sorted(problems, key=sort_key)))
 
 
 def load_one(file: str, read: Outcome[bytes]) -> tuple[Document | None, list[Diagnostic]]:
     """A document, or None and the reason."""
     if read.value is None:
         return None, list(read.diagnostics)
-    outcome = read_document(read.value, file)
+    outcome = read_past_duplicates(read.value, file)
     return outcome.value, [*read.diagnostics, *outcome.diagnostics]
 
 

@@ -27,6 +27,7 @@ from gslc.ir.diagnostic import Diagnostic, Outcome, Place, Related
 MAX_TEXT_BYTES = 16 * 1024 * 1024  # a file with 10,000 hosts of 8 cards and 20,000 models has 11 MB
 MAX_VALUES = 1_200_000  # keys and values of one file; such a file has 1,000,000 and is read in 1.1 s
 MAX_DEPTH = 32
+MAX_DUPLICATES = 100  # keys given twice that are collected before the reading ends
 
 Mark: TypeAlias = int
 """Where a scalar or collection starts: character offset * 2, plus 1 where the scalar is quoted (or a block scalar).
@@ -58,6 +59,7 @@ class Document:
     file: str
     text: str = field(repr=False)
     root: Map = field(repr=False)
+    duplicates: tuple[Diagnostic, ...] = ()  # keys given twice; the first value of each stands in `root`
     _line_starts: list[int] = field(default_factory=list, repr=False, compare=False)
 
     def place(self, mark: Mark) -> Place:
@@ -188,6 +190,15 @@ def kind_of(event: ParserEvent) -> type:
     return event.__class__
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """A key given twice: where its later value was put aside, and the diagnostic."""
+
+    entries: Map
+    stand_in: str
+    diagnostic: Diagnostic
+
+
 class Refusal(Exception):
     """The document is refused; carries the diagnostic out of the loop. Never leaves this module."""
 
@@ -197,19 +208,29 @@ class Refusal(Exception):
 
 
 def read_document(text: str | bytes, file: str) -> Outcome[Document]:
-    """The document of a YAML text, or the first thing that makes it unreadable, with its place."""
+    """The document of a YAML text, or what makes it unreadable, with places."""
+    outcome = read_past_duplicates(text, file)
+    if outcome.value is not None and outcome.value.duplicates:
+        return Outcome(value=None, diagnostics=outcome.value.duplicates)
+    return outcome
+
+
+def read_past_duplicates(text: str | bytes, file: str) -> Outcome[Document]:
+    """As read_document, but keys given twice stand in the document's `duplicates`: the rest can still be judged."""
     decoded = decode(text, file)
     if isinstance(decoded, Diagnostic):
         return Outcome(value=None, diagnostics=(decoded,))
+    duplicates: list[Duplicate] = []
     try:
-        return Outcome(value=compose(decoded, file))
+        return Outcome(value=compose(decoded, file, duplicates))
     except Refusal as refusal:
-        return Outcome(value=None, diagnostics=(refusal.diagnostic,))
+        last = refusal.diagnostic
     except yaml.YAMLError as error:
-        return Outcome(value=None, diagnostics=(syntax_error(error, decoded, file),))
+        last = syntax_error(error, decoded, file)
     except (ValueError, OverflowError):
         # PyYAML's own parser calls chr() on whatever stands after \\U; libyaml refuses it in words.
-        return Outcome(value=None, diagnostics=(bad_escape(decoded, file),))
+        last = bad_escape(decoded, file)
+    return Outcome(value=None, diagnostics=(*(found.diagnostic for found in duplicates), last))
 
 
 def open_parser(text: str) -> EventParser:
@@ -218,8 +239,8 @@ def open_parser(text: str) -> EventParser:
     return cast("EventParser", loader(text))
 
 
-def compose(text: str, file: str) -> Document:
-    """The document of a decoded text. Raises Refusal or yaml.YAMLError."""
+def compose(text: str, file: str, duplicates: list[Duplicate]) -> Document:
+    """The document of a decoded text; `duplicates` is added to. Raises Refusal or yaml.YAMLError."""
     directive = DIRECTIVE.match(text)
     if directive:
         raise refused(
@@ -234,12 +255,16 @@ def compose(text: str, file: str) -> Document:
     if kind_of(first) is not MappingStartEvent:
         offset = first.start_mark.index
         raise refused("GS104", f"{file} holds no map of keys", file, text, offset, "begin with the line: version: 1")
-    root = fill(Map(), parser, text, file)
+    root = fill(Map(), parser, text, file, duplicates)
     refuse_more(text, parser.get_event().start_mark.index, file)
-    return Document(file=file, text=text, root=root)
+    for found in duplicates:
+        del found.entries[found.stand_in]
+    return Document(file=file, text=text, root=root, duplicates=tuple(found.diagnostic for found in duplicates))
 
 
-def fill(root: Map, parser: EventParser, text: str, file: str) -> Map:  # noqa: C901, PLR0912, PLR0915  # see below
+def fill(  # noqa: C901, PLR0912, PLR0915  # see below
+    root: Map, parser: EventParser, text: str, file: str, duplicates: list[Duplicate]
+) -> Map:
     """`root` with everything up to its end event.
 
     One flat loop, since the time of reading goes here: 0.8 us an event, half as much again with a call for each.
@@ -270,7 +295,7 @@ def fill(root: Map, parser: EventParser, text: str, file: str) -> Map:  # noqa: 
                 key = None
             else:
                 if value in entries or value == "<<" or not value:
-                    refuse_key(entries, value, mark, text, file)
+                    value = key_read_past(entries, value, mark, text, file, duplicates)
                 key = value
                 key_mark = mark
         elif kind is MappingStartEvent or kind is SequenceStartEvent:
@@ -332,12 +357,22 @@ def judge(event: ParserEvent, text: str, file: str, count: int = 0) -> None:
         raise refused("GS103", message, file, text, offset, "split the file and join the parts with include")
 
 
-def refuse_key(current: Map, key: str, mark: Mark, text: str, file: str) -> None:
-    """Raise Refusal for a key that was there before, a merge key or an empty key."""
+def key_read_past(current: Map, key: str, mark: Mark, text: str, file: str, duplicates: list[Duplicate]) -> str:
+    """A key under which the value of one that was there before is put aside, so that reading goes on.
+
+    Raises Refusal for a merge key, an empty key, and one duplicate too many.
+    """
     if key in current:
         first = place_in(file, text, current[key][2] >> 1)
         related = (Related(place=first, message="first given here"),)
-        raise refused("GS108", f"the key {key!r} is given twice", file, text, mark >> 1, "keep one of the two", related)
+        found = refused(
+            "GS108", f"the key {key!r} is given twice", file, text, mark >> 1, "keep one of the two", related
+        )
+        if len(duplicates) >= MAX_DUPLICATES:
+            raise found
+        aside = f"\0{len(duplicates)}"  # no text holds NUL
+        duplicates.append(Duplicate(entries=current, stand_in=aside, diagnostic=found.diagnostic))
+        return aside
     if key == "<<" and not mark & 1:
         message = "merge keys (<<) are not read: every value stands where it holds"
         raise refused(
@@ -345,6 +380,7 @@ def refuse_key(current: Map, key: str, mark: Mark, text: str, file: str) -> None
         )
     if not key:
         raise refused("GS111", "a key is missing before the colon", file, text, mark >> 1, "write: key: value")
+    return key
 
 
 def refuse_unseen(value: str, mark: Mark, text: str, file: str) -> None:

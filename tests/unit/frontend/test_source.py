@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gslc.frontend import source
-from gslc.frontend.source import MAX_DEPTH, Document, Map, Sequence, read_document
+from gslc.frontend.source import MAX_DEPTH, MAX_DUPLICATES, Document, Map, Sequence, read_document, read_past_duplicates
 from gslc.ir.diagnostic import Diagnostic
 
 
@@ -134,6 +134,25 @@ def test_what_hides_meaning_is_refused_where_it_stands(case: str, parser: str) -
 def test_a_duplicate_names_the_first_place(parser: str) -> None:
     (related,) = refusal_of("a:\n  b: 1\n  b: 2\n").related
     assert str(related.place) == "f.yaml:2:3"
+
+
+def test_all_duplicates_are_told_at_once_and_before_what_ends_the_reading(parser: str) -> None:
+    refused = read_document("a: 1\na: {b: 1, b: [x]}\na: 3\nc: &x 1\n", "f.yaml")
+    assert refused.value is None
+    told = [f"{found.place.line}:{found.place.column} {found.code}" for found in refused.diagnostics]
+    assert told == ["2:1 GS108", "2:11 GS108", "3:1 GS108", "4:4 GS105"]
+
+
+def test_past_a_duplicate_the_first_value_holds(parser: str) -> None:
+    document = read_past_duplicates("a: 1\nb: 2\na: {c: 3, c: 4}\n", "f.yaml").value
+    assert document is not None
+    assert [(key, value) for key, (value, _, _) in document.root.items()] == [("a", "1"), ("b", "2")]
+    assert len(document.duplicates) == 2
+
+
+def test_duplicates_without_end_end_the_reading(parser: str) -> None:
+    refused = read_document("a: 1\n" * 100_000, "f.yaml")
+    assert len(refused.diagnostics) == MAX_DUPLICATES + 1
 
 
 ACCEPTED = {

@@ -57,7 +57,7 @@ def llama_swap_models(found: Findings, text: str) -> None:
                 "GS191", f"{foreign}: {', '.join(dropped)} is not carried over: gslc's models run always", None, line=at
             )
         aliases = [str(item) for item in as_list(member(content, "aliases"))]
-        served = text_of(content, "useModelName") or (aliases[0] if aliases else foreign)
+        served = text_of(content, "useModelName") or foreign
         line.settings.setdefault("served_name", served)
         found.models.append(
             model_of(
@@ -67,7 +67,7 @@ def llama_swap_models(found: Findings, text: str) -> None:
                 source=source,
                 environment=environment_of(found, name, given, at),
                 extra={"image": image} if image else {},
-                note=f"also called {', '.join(aliases[1:])}" if len(aliases) > 1 else "",
+                note=f"also called {', '.join(aliases)}" if aliases else "",
             )
         )
 

@@ -9,21 +9,26 @@ from gslc.frontend.importers.command_line import Engine, Line
 from gslc.frontend.importers.records import Findings, ImportedModel, SecretName, Setting
 
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL|(?:^|_)KEY$", re.IGNORECASE)
-# What gslc sets itself on every instance: devices, and where model files and the hub's cache lie.
+# What gslc sets itself on every instance: where model files and the hub's cache lie, and the port; dropping it
+# changes no result.
 OWN_VARIABLES = frozenset(
     {
-        "ASCEND_RT_VISIBLE_DEVICES",
-        "CUDA_VISIBLE_DEVICES",
         "HF_HOME",
         "HF_HUB_CACHE",
         "HF_HUB_OFFLINE",
-        "HIP_VISIBLE_DEVICES",
         "HUGGINGFACE_HUB_CACHE",
         "NVIDIA_DRIVER_CAPABILITIES",
-        "NVIDIA_VISIBLE_DEVICES",
         "PORT",
-        "ROCR_VISIBLE_DEVICES",
         "TRANSFORMERS_OFFLINE",
+    }
+)
+DEVICE_MASKS = frozenset(
+    {
+        "ASCEND_RT_VISIBLE_DEVICES",
+        "CUDA_VISIBLE_DEVICES",
+        "HIP_VISIBLE_DEVICES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
     }
 )
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN")
@@ -103,6 +108,15 @@ def environment_of(
         if name in OWN_VARIABLES:
             continue
         text = "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(value)
+        if name in DEVICE_MASKS:
+            if text not in ("", "all"):
+                found.say(
+                    "GS191",
+                    f"{model}: {name}={text} is not carried over: gslc chooses the cards",
+                    "to keep the choice, pin them: gpus: [HOST/INDEX]",
+                    line=at(name),
+                )
+            continue
         if name in HUB_TOKENS:
             if text and not text.startswith("$"):
                 found.say(

@@ -58,9 +58,11 @@ def test_devices_without_a_host_are_a_warning() -> None:
 def test_a_llama_swap_configuration() -> None:
     text = sample("llama-swap-config.yaml")
     outcome = run("llama-swap", text)
-    assert codes(outcome) == ["GS188", "GS191", "GS191", "GS196"]
+    assert codes(outcome) == ["GS188", "GS191", "GS191", "GS191", "GS196"]
+    said = [found.message for found in outcome.diagnostics]
+    assert "qwen3-30b: CUDA_VISIBLE_DEVICES=0 is not carried over: gslc chooses the cards" in said
     qwen = model("llama-swap", text, "qwen3-30b")
-    assert (qwen.context, qwen.parallel, qwen.kv_cache_type, qwen.served_name) == (8192, 2, "q8_0", "qwen3")
+    assert (qwen.context, qwen.parallel, qwen.kv_cache_type, qwen.served_name) == (8192, 2, "q8_0", "Qwen3-30B")
     embed = model("llama-swap", text, "embed")
     assert embed.source is not None
     assert (embed.source.repository, embed.source.quantization) == ("nomic-ai/nomic-embed-text-v1.5-GGUF", "Q8_0")

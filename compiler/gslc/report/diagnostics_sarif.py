@@ -94,11 +94,10 @@ def message(diagnostic: Diagnostic) -> str:
 
 
 def location(place: Place) -> JsonObject:
-    """A place as a physical location: repository-relative where the path is, as it is otherwise."""
+    """A place as a physical location: repository-relative where the path is, else a file URI (SARIF 2.1.0, 3.4.3)."""
     path = visible(place.file).replace("\\", "/").removeprefix("./")
-    artifact: JsonObject = {"uri": quote(path)}
-    if not path.startswith("/"):
-        artifact["uriBaseId"] = ROOT
+    absolute = path.startswith("/")
+    artifact: JsonObject = {"uri": f"file://{quote(path)}"} if absolute else {"uri": quote(path), "uriBaseId": ROOT}
     return {
         "physicalLocation": {
             "artifactLocation": artifact,

@@ -332,7 +332,7 @@ def test_a_fingerprint_survives_moved_lines_and_tells_twins_apart() -> None:
     [
         ("cluster.yaml", "cluster.yaml", True),
         ("./a b/ü.yaml", "a%20b/%C3%BC.yaml", True),
-        ("/etc/x.yaml", "/etc/x.yaml", False),
+        ("/etc/x.yaml", "file:///etc/x.yaml", False),
         ("<stdin>", "%3Cstdin%3E", True),
     ],
 )

@@ -11,9 +11,10 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from cli import Program
 from hub_server import HubServer
 from model_hub import publish
+
+from cli import Program
 
 # A busy machine makes single examples slow; what must be fast is measured by tests that say so.
 settings.register_profile("steady", deadline=None)

@@ -9,8 +9,8 @@ from typing import Protocol
 from gslc.ir.diagnostic import Diagnostic, Excluded, Outcome
 from gslc.ir.inputs import Cluster, EnginePin, Host
 from gslc.ir.output import OutputFile
-from gslc.ir.plan import Instance, Launch, Plan
 from gslc.ir.placement import Assignment, HostClass, Options, Request
+from gslc.ir.plan import Instance, Launch, Plan
 
 
 class Backend(Protocol):

@@ -13,8 +13,8 @@ import os
 import shutil
 import sys
 import tempfile
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 MIB = 1024**2

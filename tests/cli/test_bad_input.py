@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 
 from cli import Program
-from hub_server import HubServer
 
 HOSTS = """\
 version: 1

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from cli import Program
 from hub_server import Fault, HubServer
 from model_files import llama_gguf, transformers_repository
+
+from cli import Program
 
 CLUSTER = """\
 version: 1

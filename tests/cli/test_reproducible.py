@@ -15,9 +15,7 @@ from cli import tree
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "team"
-PURE_PARSER = (
-    "import yaml; del yaml.CLoader; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
-)
+PURE_PARSER = "import yaml; del yaml.CLoader; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
 OTHER_CLOCK = (
     "import time; time.time = lambda: 4102444800.0; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
 )

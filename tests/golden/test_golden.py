@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 from syrupy.assertion import SnapshotAssertion
 
 from cli import Program, tree
-from hub_server import HubServer
 
 HERE = Path(__file__).parent
 CASES = [

@@ -21,14 +21,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from hub_server import Content, HubServer
+from model_files import Sparse, transformers_repository
+
 from gslc.cli.inputs import paths_of, read_cluster_file
 from gslc.cli.session import Session
 from gslc.documents.lock import write_lock
 from gslc.edges.facts import fetch_all
 from gslc.ir.facts import ModelFacts
 from gslc.ir.lock import Lock
-from hub_server import Content, HubServer
-from model_files import Sparse, transformers_repository
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("GSLC_SHARED", ROOT.parent / "shared"))

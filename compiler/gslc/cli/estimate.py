@@ -94,7 +94,7 @@ def command(
     gslc estimate model.gguf --devices 24GiB --context 8192
     gslc estimate hf://Qwen/Qwen2.5-7B-Instruct --devices "NVIDIA L4" --max-context
     gslc estimate model.gguf --devices 24GiB,16GiB -- -c 32768 -np 4 -ctk q8_0 -ctv q8_0
-    """  # noqa: D301, D400  # \b keeps the lines of the examples
+    """  # noqa: D400  # \b keeps the lines of the examples
     session = Session(format=form, quiet=quiet, verbose=verbose)  # type: ignore[arg-type]  # click.Choice is a Format
     name, version = parse_engine(engine)
     host_bytes = parse_size(host_memory, "--host-memory") if host_memory else None

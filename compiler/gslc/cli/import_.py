@@ -64,7 +64,7 @@ def command(  # click hands over one argument an option
       gslc import nvidia-smi atlas.xml --into cluster.yaml
 
     FILE may be `-`. Nothing is guessed silently: what a file does not say is a warning.
-    """  # noqa: D301 - \b is the character by which click keeps lines apart
+    """
     from gslc.edges.gpu_table import RESOURCE, load_gpu_table
     from gslc.edges.resources import resource_text
     from gslc.frontend.importers.importing import ImportOptions, import_files

@@ -34,7 +34,7 @@ def command(folder: str, format_: str, quiet: bool) -> None:
     gslc init fleet && cd fleet
     $EDITOR cluster.yaml
     gslc build cluster.yaml
-    """  # noqa: D301  # \b is the character that keeps click from wrapping
+    """  # \b is the character that keeps click from wrapping
     session = Session(format="json" if format_ == "json" else "text", quiet=quiet)
     main = os.path.join(folder, MAIN)
     if os.path.lexists(main):

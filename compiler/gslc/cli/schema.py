@@ -22,5 +22,5 @@ def command(name: str) -> None:
     \b
     gslc schema > cluster.schema.json
     gslc schema plan
-    """  # noqa: D301  # \b is the character that keeps click from wrapping
+    """  # \b is the character that keeps click from wrapping
     sys.stdout.write(resource_text(f"schemas/{name}.schema.json"))

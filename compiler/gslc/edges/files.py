@@ -73,7 +73,18 @@ def failed(code: str, file: str, message: str, help_text: str) -> Outcome[bytes]
 
 
 def write_whole(path: str, text: str) -> None:
-    """Replace a file so that readers and a kill meet the old text or the new one. Raises OSError."""
+    """Replace a file so that readers and a kill meet the old text or the new one. Raises OSError.
+
+    What a link names is replaced, not the link. A device or a pipe is written to (`-o /dev/stdout`).
+    """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write_all(handle, text.encode("utf-8"))
+        finally:
+            os.close(handle)
+        return
+    path = os.path.realpath(path) if os.path.islink(path) else path
     temporary = f"{path}{SUFFIX}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:

@@ -211,6 +211,29 @@ def test_a_file_that_is_replaced_whole_keeps_its_old_text_when_writing_fails(
     assert target.read_text() == "old\n"
 
 
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(str(pipe), "a page\n")
+        assert os.read(reader, 100) == b"a page\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(IsADirectoryError):
+        write_whole(str(tmp_path), "a page\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_link_stays_a_link_when_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to("real")
+    write_whole(str(tmp_path / "link"), "new\n")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text(encoding="utf-8") == "new\n"
+
+
 def test_reading_refuses_pipes_folders_and_missing_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     codes = [read_input(str(path)).diagnostics[0].code for path in (tmp_path / "pipe", tmp_path, tmp_path / "none")]

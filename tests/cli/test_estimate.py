@@ -96,6 +96,13 @@ def test_contradictions_are_located_errors(gslc: Program, model: Path) -> None:
     assert sorted(set(run.codes)) == ["GS305", "GS307", "GS308"]
 
 
+@pytest.mark.parametrize("given", [("--parallel", "257"), ("--", "-np", "257", "-c", "65792")])
+def test_more_slots_than_the_engine_has_are_refused(gslc: Program, model: Path, given: tuple[str, ...]) -> None:
+    run = gslc("estimate", model, "--devices", "24GiB", "--format", "json", *given)
+    assert (run.status, run.codes) == (1, ["GS304"])
+    assert gslc("estimate", model, "--devices", "24GiB", "--parallel", "256").status == 0
+
+
 def test_the_longest_context_fits_and_one_step_more_does_not(gslc: Program, model: Path) -> None:
     size = "700MiB"
     longest = gslc("estimate", model, "--devices", size, "--max-context", "--format", "json").json["estimate"][

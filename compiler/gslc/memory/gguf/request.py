@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 DEFAULT_CONTEXT = 8192  # contract section 2: min(8192, the model's maximum)
 SLOT_STEP = 256
+SLOTS_MOST = 256  # src/llama-cparams.h, LLAMA_MAX_SEQ: "n_seq_max must be <= 256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +180,17 @@ def _engine_rules(
     """What the engine refuses at start, whatever the devices are."""
     found: list[ArgProblem | KeyProblem] = []
     flash = settings.flash or ("auto" if profile.flash_default else "off")
+    if settings.parallel is not None and settings.parallel > SLOTS_MOST:
+        found.append(
+            _where(
+                parsed,
+                ("-np",),
+                "parallel",
+                "GS304",
+                f"{profile.product} serves at most {SLOTS_MOST} requests at a time, not {settings.parallel}",
+                f"set parallel to {SLOTS_MOST} at most, and replicas for the rest",
+            )
+        )
     if is_quantized(settings.value_type) and flash == "off":
         found.append(
             _where(

@@ -171,6 +171,13 @@ def test_a_fixed_port_keeps_replicas_on_different_hosts() -> None:
     assert codes(place(cluster([host("a", [24])], fleet.models))) == ["GS405"]
 
 
+def test_a_taken_port_is_told_with_who_has_it_and_another_port_as_the_way_out() -> None:
+    fleet = cluster([host("a", [24])], [model("m", need(1, 4), port=8000), model("n", need(1, 4), port=8000)])
+    (found,) = place(fleet).diagnostics
+    assert found.message == "no place for n-0: port 8000 is taken on a by m-0"
+    assert found.help == "give models.n.port another number, or remove it: gslc takes the lowest free one"
+
+
 def test_ports_that_run_out_are_said() -> None:
     fleet = cluster([host("a", [24])], [model("m", need(1, 4), replicas=2)], port_range=(20000, 20000))
     assert codes(place(fleet)) == ["GS404"]

@@ -18,7 +18,7 @@ CODES: CodeTable = {
         title="a rule leaves no host",
         meaning="There are hosts with room, and a rule of the model keeps it off them: anti_affinity, a fixed port "
         "that is taken, or one Nomad job that can't reach into another target.",
-        remedy="Lower `replicas`, add a host, or give the rule up.",
+        remedy="Lower `replicas`, add a host, choose another port, or give the rule up.",
     ),
     "GS406": CodeEntry(
         title="no layout for these hosts",

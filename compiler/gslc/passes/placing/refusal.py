@@ -9,7 +9,7 @@ from gslc.passes.placing.changes import smallest_change
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
 from gslc.passes.placing.replan import ReplanAnswer
-from gslc.passes.placing.state import State
+from gslc.passes.placing.state import LOCKED, State
 
 GROUPS_SHOWN = 3  # groups of hosts in a message; the decision has them all
 EXPLAINED = 20  # models for which changes are tried: each try costs a little, and nobody reads more
@@ -44,9 +44,10 @@ def explain_unplaced(
             result.codes.update((replica.id, "GS380") for replica in replicas)
             continue
         code, message, refusals = _reason(problem, state, fitter, replicas, short_of_ports)
-        help_text = _help(problem, state, fitter, replicas, replanned, code) if number < EXPLAINED else None
+        by_port = any(isinstance(one, Excluded) and one.rule == "port" for one in refusals)
+        help_text = _help(problem, state, fitter, replicas, replanned, code, by_port) if number < EXPLAINED else None
         result.codes.update((replica.id, code) for replica in replicas)
-        place = problem.cluster.places.key("models", task.name)
+        place = problem.cluster.places.key("models", task.name, *(("port",) if by_port else ()))
         result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text))
         result.decisions.extend(
             Decision(
@@ -129,7 +130,9 @@ def _rule_refusals(problem: Problem, state: State, fitter: Fitter, task: ModelTa
         return []
     names = names_of([problem.hosts[host].name for host in forbidden])
     if task.port is not None and any((host, task.port) in state.fixed_ports for host in forbidden):
-        return [Excluded(what=names, rule="port", detail=f"port {task.port} is taken on {names}")]
+        owners = {state.fixed_ports.get((host, task.port), LOCKED) for host in forbidden} - {LOCKED}
+        by = f" by {names_of([_title(problem.replicas[owner]) for owner in sorted(owners)])}" if owners else ""
+        return [Excluded(what=names, rule="port", detail=f"port {task.port} is taken on {names}{by}")]
     ports = problem.ports
     if ports is not None and any(state.ports_used[host] >= ports for host in forbidden):
         first, last = problem.cluster.port_range
@@ -200,7 +203,13 @@ def _lack(state: State, task: ModelTask, part: Part, host: int, what: str) -> Ex
 
 
 def _help(
-    problem: Problem, state: State, fitter: Fitter, replicas: list[Replica], replanned: ReplanAnswer | None, code: str
+    problem: Problem,
+    state: State,
+    fitter: Fitter,
+    replicas: list[Replica],
+    replanned: ReplanAnswer | None,
+    code: str,
+    by_port: bool,
 ) -> str:
     """One action that was tried and places the replicas; else what was tried in vain."""
     task = replicas[0].task
@@ -214,6 +223,8 @@ def _help(
     also = "`gslc lock --replan` would not place it either; " if replanned is not None else ""
     if code == "GS404":
         return f"{also}widen `port_range`"
+    if by_port:
+        return f"{also}give models.{task.name}.port another number, or remove it: gslc takes the lowest free one"
     change = smallest_change(problem, state, fitter, replicas)
     if change is not None:
         return f"{also}{change}"
@@ -223,6 +234,10 @@ def _help(
     if placed:
         return f"{also}set models.{task.name}.replicas to {placed}, or add a host"
     return f"{also}add a host, or free one by lowering `replicas` of another model"
+
+
+def _title(replica: Replica) -> str:
+    return f"{replica.task.name}-{replica.number}"
 
 
 def _them(replicas: list[Replica]) -> str:

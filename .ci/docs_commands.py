@@ -29,7 +29,8 @@ colour only on a terminal and never with `NO_COLOR`.
 
 def commands_md() -> str:
     """The page."""
-    context = click.Context(gslc, info_name="gslc", terminal_width=110, max_content_width=110)
+    settings = {**gslc.context_settings, "max_content_width": 110}
+    context = click.Context(gslc, info_name="gslc", terminal_width=110, **settings)
     parts = [HEAD]
     for name in COMMANDS:
         command = gslc.get_command(context, name)

@@ -264,6 +264,8 @@ class _Checker:
         layout, remote = instance.layout, [shard for shard in instance.shards if shard.role == "rpc"]
         devices = len(instance.shards[0].gpus) + len(remote)
         layers = _number(argv, ("--gpu-layers", "--n-gpu-layers", "-ngl"))
+        if layers is not None and layout.layers is not None:
+            layers = min(layers, layout.layers)  # `-ngl 99` is the usual way to say all
         if layers is not None and layout.gpu_layers is not None and layers != layout.gpu_layers:
             message = f"{instance.name} is started with {layers} layers on GPUs, its layout says {layout.gpu_layers}"
             yield "GS511", instance.model, message

@@ -139,6 +139,13 @@ def test_flags_that_contradict_the_devices_are_found(
     assert "GS511" in {entry.code for entry in check_plan(plan, fleet, {})}
 
 
+def test_more_layers_than_the_model_has_mean_all_of_them() -> None:
+    plan, fleet = engine("llama.cpp", ("--gpu-layers", "99"), (0,), Layout(gpu_layers=33, layers=33))
+    assert "GS511" not in {entry.code for entry in check_plan(plan, fleet, {})}
+    plan, fleet = engine("llama.cpp", ("--gpu-layers", "99"), (0,), Layout(gpu_layers=20, layers=33))
+    assert "GS511" in {entry.code for entry in check_plan(plan, fleet, {})}
+
+
 def test_flags_that_agree_are_not_found() -> None:
     plan, fleet = engine("vllm", ("--tensor-parallel-size", "2"), (0, 1), Layout(tensor_parallel=2))
     assert check_plan(plan, fleet, {}) == ()

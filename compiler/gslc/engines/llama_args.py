@@ -31,6 +31,8 @@ OWNED = {
     "--models-dir": "source",
     "--models-preset": "source",
 }
+# Settings with which the program prints something and ends.
+ENDING = frozenset({"-h", "--version", "--list-devices", "-cl", "--completion-bash"})
 # Settings that load more than the model: the estimate can't know what is in those files.
 UNCOUNTED = {
     "-md": "a draft model",
@@ -219,6 +221,10 @@ def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bo
                     help=f"remove it and use the key {key}",
                 )
             )
+            continue
+        if flag.setting in ENDING:
+            message = f"with {flag.spelling} {profile.product} prints and ends: nothing would be served"
+            problems.append(ArgProblem(code="GS303", index=flag.index, message=message, help=f"remove {flag.spelling}"))
             continue
         if flag.setting in UNCOUNTED:
             problems.append(

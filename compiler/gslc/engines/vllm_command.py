@@ -28,6 +28,8 @@ OWNED = {
     "--distributed-executor-backend": "`distributed`",
     "--download-dir": "the host's `model_dir`",
 }
+# Flags with which the program prints something and ends.
+ENDING = frozenset({"-h", "--help", "-v", "--version"})
 # Flags with a model key of their own; both may be given where they agree.
 KEYED = {
     "--max-model-len": "context",

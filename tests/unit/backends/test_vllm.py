@@ -277,6 +277,7 @@ def test_gguf_is_not_for_vllm() -> None:
         ({"distributed": True, "version": "0.9.2"}, "GS355"),
         ({"args": ("--nnodes", "2")}, "GS347"),
         ({"args": ("--api-key", "k")}, "GS347"),
+        ({"args": ("--help",)}, "GS347"),
     ],
 )
 def test_what_vllm_or_the_house_refuses_has_a_code_of_its_own(keys: dict[str, object], code: str) -> None:

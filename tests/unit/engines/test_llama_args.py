@@ -24,6 +24,11 @@ def codes(parsed: ParsedArgs) -> list[tuple[int, str]]:
     return [(problem.index, problem.code) for problem in parsed.problems]
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help", "--usage", "--version", "--list-devices", "--cache-list"])
+def test_a_flag_that_only_prints_is_refused(flag: str) -> None:
+    assert codes(read("-c", "4096", flag)) == [(2, "GS303")]
+
+
 def test_short_long_and_joined_spellings_mean_the_same() -> None:
     forms = [("-c", "4096"), ("--ctx-size", "4096"), ("--ctx-size=4096",), ("--ctx_size", "4096")]
     assert {read(*form).settings.context_tokens for form in forms} == {4096}

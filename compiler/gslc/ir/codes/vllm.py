@@ -43,7 +43,8 @@ CODES: CodeTable = {
     ),
     "GS347": CodeEntry(
         title="flag that gslc sets itself",
-        meaning="Address, port, node rank and the like follow from the placement; a second value would contradict it.",
+        meaning="Address, port, node rank and the like follow from the placement; a second value would contradict it. "
+        "A flag that only prints, such as `--help`, would end the program.",
         remedy="Remove the flag; use the model key that the message names where there is one.",
     ),
     "GS348": CodeEntry(

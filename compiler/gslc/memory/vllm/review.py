@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gslc.engines.vllm_command import KEYED, NATIVE_NODES_FROM, OWNED, native_nodes, utilization_words
+from gslc.engines.vllm_command import ENDING, KEYED, NATIVE_NODES_FROM, OWNED, native_nodes, utilization_words
 from gslc.engines.vllm_flags import Argument
 from gslc.ir.diagnostic import Diagnostic, Excluded, Severity
 from gslc.ir.facts import ModelFacts
@@ -121,6 +121,9 @@ def _owned(request: Request, view: View) -> Iterator[Diagnostic]:
             key = OWNED[argument.flag]
             help_line = f"remove {argument.written.partition('=')[0]}" + (f"; {key} decides it" if key else "")
             yield _say(request, "GS347", f"{argument.flag} is set by gslc", ("args", argument.index), help_line)
+        elif argument.flag in ENDING:
+            message = f"with {argument.flag} vLLM prints and ends: nothing would be served"
+            yield _say(request, "GS347", message, ("args", argument.index), f"remove {argument.flag}")
         elif argument.flag.startswith("--data-parallel"):
             yield _say(
                 request,

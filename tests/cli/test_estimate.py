@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from model_files import Sparse, gguf
 
 from cli import Program
-from model_files import Sparse, gguf
 
 MIB = 1 << 20
 KEYS = {

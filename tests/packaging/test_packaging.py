@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from cli import tree
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,9 @@ DATA = {
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     """Standard output of a command that must succeed, away from this checkout's settings."""
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

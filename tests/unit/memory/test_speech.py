@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gslc.ir.facts import ModelFacts, SpeechFacts, SpeechFramework
 from gslc.ir.estimate import EstimateAsk
+from gslc.ir.facts import ModelFacts, SpeechFacts, SpeechFramework
 from gslc.ir.inputs import GpuKind
 from gslc.memory.speech import GIB, MIB, PROCESS_BYTES, cpu_need, estimate, gpu_need
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Exhausted, Refusal
+from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Exhausted, Refusal, Related
 from gslc.passes.placing.changes import smallest_change
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
@@ -48,7 +48,8 @@ def explain_unplaced(
         help_text = _help(problem, state, fitter, replicas, replanned, code, by_port) if number < EXPLAINED else None
         result.codes.update((replica.id, code) for replica in replicas)
         place = problem.cluster.places.key("models", task.name, *(("port",) if by_port else ()))
-        result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text))
+        related = _owners_of_port(problem, state, task) if by_port else ()
+        result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text, related=related))
         result.decisions.extend(
             Decision(
                 subject=f"{task.name}-{replica.number}",
@@ -130,9 +131,7 @@ def _rule_refusals(problem: Problem, state: State, fitter: Fitter, task: ModelTa
         return []
     names = names_of([problem.hosts[host].name for host in forbidden])
     if task.port is not None and any((host, task.port) in state.fixed_ports for host in forbidden):
-        owners = {state.fixed_ports.get((host, task.port), LOCKED) for host in forbidden} - {LOCKED}
-        by = f" by {names_of([_title(problem.replicas[owner]) for owner in sorted(owners)])}" if owners else ""
-        return [Excluded(what=names, rule="port", detail=f"port {task.port} is taken on {names}{by}")]
+        return [Excluded(what=names, rule="port", detail=f"port {task.port} is taken on {names}")]
     ports = problem.ports
     if ports is not None and any(state.ports_used[host] >= ports for host in forbidden):
         first, last = problem.cluster.port_range
@@ -142,6 +141,17 @@ def _rule_refusals(problem: Problem, state: State, fitter: Fitter, task: ModelTa
         return [Excluded(what=names, rule="anti_affinity", detail=detail)]
     detail = f"its replicas lie under another target than {names} has, and one Nomad job must hold them all"
     return [Excluded(what=names, rule="target", detail=detail)]
+
+
+def _owners_of_port(problem: Problem, state: State, task: ModelTask) -> tuple[Related, ...]:
+    """Which other models hold a model's fixed port on hosts that may run it, at their own keys."""
+    hosts = {host for zone in task.zones for host in zone.hosts}
+    holding = {owner for (host, port), owner in state.fixed_ports.items() if port == task.port and host in hosts}
+    models = sorted({problem.replicas[owner].task.name for owner in holding - {LOCKED}} - {task.name})
+    return tuple(
+        Related(place=problem.cluster.places.key("models", name, "port"), message=f"{name} has this port")
+        for name in models[:NAMES_SHOWN]
+    )
 
 
 def _too_few_hosts(problem: Problem, task: ModelTask) -> str:
@@ -234,10 +244,6 @@ def _help(
     if placed:
         return f"{also}set models.{task.name}.replicas to {placed}, or add a host"
     return f"{also}add a host, or free one by lowering `replicas` of another model"
-
-
-def _title(replica: Replica) -> str:
-    return f"{replica.task.name}-{replica.number}"
 
 
 def _them(replicas: list[Replica]) -> str:

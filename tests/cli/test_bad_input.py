@@ -126,3 +126,12 @@ def test_binary_and_hostile_files_end_quickly_without_a_traceback(gslc: Program,
     ):
         path.write_bytes(content)
         assert gslc("build", path).status == 1
+
+
+def test_explaining_a_broken_file_still_gives_the_whole_envelope(gslc: Program, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("version: 1\n")
+    report = gslc("explain", path, "chat", "--format", "json")
+    assert report.status == 1
+    assert report.json["decisions"] == []
+    assert (report.json["plan"], report.json["files"]) == (None, [])

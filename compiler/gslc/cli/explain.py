@@ -31,7 +31,7 @@ def command(subject: str, model: str | None, lock_file: str | None, form: str, q
     gslc explain cluster.yaml chat
     gslc explain GS402
     """
-    session = Session(format=form, quiet=quiet, verbose=verbose)  # type: ignore[arg-type]  # click.Choice is a Format
+    session = Session(format=form, quiet=quiet, verbose=verbose, members={"decisions": []})  # type: ignore[arg-type]  # click.Choice is a Format
     if model is None:
         if not _CODE.fullmatch(subject):
             raise click.UsageError("give a cluster file and a model, or a diagnostic code such as GS402")

@@ -40,6 +40,7 @@ class Session:
     sources: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.process_time)
     timings: list[tuple[str, float]] = field(default_factory=list)
+    members: Mapping[str, object] = field(default_factory=dict)  # what the command adds to the JSON envelope, empty
 
     def add(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Keep diagnostics for the end of the run."""
@@ -77,7 +78,7 @@ class Session:
             from gslc.report.diagnostics_json import diagnostic_object
 
             envelope: dict[str, object] = {"version": 1, "diagnostics": [diagnostic_object(d) for d in found]}
-            envelope.update({"plan": None, "files": []} | extra)
+            envelope.update({"plan": None, "files": [], **self.members} | extra)
             print(json.dumps(envelope, ensure_ascii=False, indent=1))
             return
         if self.format == "github":

@@ -53,8 +53,8 @@ def kubernetes_hosts(found: Findings, text: str, table: CardTable, *, uuids: boo
             _node_cards(found, name, labels, member(node, "status", "capacity")),
             uuids=uuids,
             address=addresses.get("InternalIP") or addresses.get("Hostname"),
-            system=text_of(node, "status", "nodeInfo", "operatingSystem"),
-            machine=text_of(node, "status", "nodeInfo", "architecture"),
+            system=text_of(node, "status", "nodeInfo", "operatingSystem") or labels.get("kubernetes.io/os"),
+            machine=text_of(node, "status", "nodeInfo", "architecture") or labels.get("kubernetes.io/arch"),
             memory_bytes=_quantity(text_of(node, "status", "capacity", "memory")),
             labels={key: item for key, item in labels.items() if not any(part in key for part in _SYSTEM_LABELS)},
         )

@@ -20,6 +20,14 @@ def test_kubernetes_nodes_keep_peoples_labels_only() -> None:
     assert (plain.arch, plain.gpus) == ("arm64", ())
 
 
+def test_a_node_without_node_info_is_what_its_labels_say() -> None:
+    labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"}
+    node = {"kind": "Node", "metadata": {"name": "a", "labels": labels}, "status": {"capacity": {"memory": "16Gi"}}}
+    outcome = run("kubernetes", json.dumps(node))
+    assert outcome.value is not None
+    assert hosts_of(outcome.value.text())["a"].arch == "arm64"
+
+
 def test_a_node_whose_gpus_have_no_label_says_so() -> None:
     node = {
         "kind": "Node",

@@ -17,6 +17,8 @@ from gslc.ir.lock import Lock, Seat
 from gslc.ir.placement import Placement
 from gslc.pipeline import Compilation, compile_cluster
 
+LINK_IN_THE_WAY = "GS603"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -127,8 +129,9 @@ def write(
             if folder is not None:
                 publish(folder, compilation.cluster.name, compilation.files, comparison)
     except OSError as error:
-        session.add([write_failure(paths, error)])
-        session.finish(OUTSIDE_FAILED)
+        failure = write_failure(paths, error)
+        session.add([failure])
+        session.finish(INPUT_ERROR if failure.code == LINK_IN_THE_WAY else OUTSIDE_FAILED)
     session.lap("write")
     if ignored_by_git(paths.output):
         session.add([ignored(paths.output)])
@@ -260,7 +263,7 @@ def write_failure(paths: Paths, error: OSError) -> Diagnostic:
     where = error.filename if isinstance(error.filename, str) else paths.output
     if isinstance(error, NotADirectoryError) or error.errno == 40:
         return Diagnostic(
-            code="GS603",
+            code=LINK_IN_THE_WAY,
             place=Place(file=paths.output),
             message=f"{paths.output} is, or holds, a link or a file where a folder belongs ({where})",
             help="remove it, or build into another folder with -o",

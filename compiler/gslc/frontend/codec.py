@@ -12,7 +12,8 @@ from gslc.frontend.models import MODEL_KEYS, check_model, read_defaults, read_mo
 from gslc.frontend.places import DocumentPlaces
 from gslc.frontend.references import check_references
 from gslc.frontend.source import Document, Map, Mark, Node
-from gslc.ir.diagnostic import Outcome, has_errors, sort_key
+from gslc.frontend.tokens import TOKEN
+from gslc.ir.diagnostic import Diagnostic, Outcome, has_errors, sort_key
 from gslc.ir.inputs import Cluster, EnginePin, Host, Model
 
 BUILTIN_TARGETS = ("systemd", "compose", "nomad")
@@ -55,8 +56,27 @@ def read_cluster(
         cluster = None
         message = f"there are more than {MAX_PROBLEMS} mistakes; the rest was not looked for"
         scans[0].note(0, "GS177", message, "mend these first")
-    found = tuple(sorted(problems.found, key=sort_key))
+    found = tuple(sorted((*problems.found, *stray_tokens(documents, problems.found)), key=sort_key))
     return Outcome(value=None if has_errors(found) else cluster, diagnostics=found)
+
+
+def stray_tokens(documents: tuple[Document, ...], known: list[Diagnostic]) -> list[Diagnostic]:
+    """A refusal for every literal token that stands where no other check looked: in names, labels, comments."""
+    lines = {(one.place.file, one.place.line) for one in known if one.code == "GS160"}
+    stray: list[Diagnostic] = []
+    for document in documents:
+        for match in TOKEN.finditer(document.text):
+            place = document.place(match.start() * 2)  # a mark is twice the offset, plus one for a quoted scalar
+            if (place.file, place.line) not in lines and len(stray) < MAX_PROBLEMS:
+                stray.append(
+                    Diagnostic(
+                        code="GS160",
+                        place=place,
+                        message="holds a literal token or password",
+                        help="remove it, and revoke the token: this file is made to be committed",
+                    )
+                )
+    return stray
 
 
 def read_parts(scans: tuple[Scan, ...], words: Words, gpu_table: GpuTable) -> Cluster:

@@ -425,3 +425,13 @@ def test_every_value_of_the_cluster_has_its_place() -> None:
     assert str(places.at("models", "chat", "args", 9)) == "cluster.yaml:9:11"
     assert str(places.at("models", "chat", "source", "deeper")) == "cluster.yaml:8:13"
     assert str(places.at("hosts", "atlas", "memory")) == "cluster.yaml:3:25"
+
+
+@pytest.mark.parametrize("line", ["    served_name: hf_abcdefghijklmnop1234", "    # hf_abcdefghijklmnop1234"])
+def test_a_token_is_refused_wherever_it_stands_and_never_shown(line: str) -> None:
+    text = f"version: 1\nname: lab\nhosts: {{a: {{memory: 8GiB}}}}\nmodels:\n  m:\n    source: hf://o/r\n{line}\n"
+    document = read_document(text, "cluster.yaml").value
+    assert document is not None
+    found = [one for one in read_cluster((document,), SmallTable()).diagnostics if one.code == "GS160"]
+    assert [one.place.line for one in found] == [7]
+    assert "abcdefgh" not in found[0].message

@@ -41,7 +41,7 @@ def review_mixed_targets(instances: Iterable[Instance], cluster: Cluster) -> Ite
 
 
 def review_names(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
-    """Parts of two models that would be one service of a host (a's a-0-rpc-0, and a-0-rpc's first replica)."""
+    """Parts of two models that would be one service of a host (a's a-0-rpc-1, and replica 1 of a-0-rpc)."""
     owners: dict[tuple[str, str], Instance] = {}
     for instance, shard in _shards(instances):
         first = owners.setdefault((shard.host, shard.launch.name), instance)

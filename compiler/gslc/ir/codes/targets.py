@@ -79,8 +79,8 @@ CODES: CodeTable = {
     ),
     "GS662": CodeEntry(
         title="two services of one name",
-        meaning="The name of a follower of one model (a-0-rpc-0) is the name of a replica of another "
-        "(replica 0 of model a-0-rpc) on the same host, where only one service can have it.",
+        meaning="The name of a follower of one model (a-0-rpc-1) is the name of a replica of another "
+        "(replica 1 of model a-0-rpc) on the same host, where only one service can have it.",
         remedy="Rename one of the models.",
     ),
 }

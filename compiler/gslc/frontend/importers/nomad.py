@@ -61,6 +61,12 @@ def _nomad_cards(found: Findings, node: str, value: object) -> list[ProbedCard]:
         for instance in as_list(member(device, "Instances")):
             bus = text_of(instance, "Locality", "PciBusID") or ""
             uuid = text_of(instance, "ID")
+            if member(instance, "Healthy") is False:
+                found.say(
+                    "GS191",
+                    f"node {node}: that Nomad calls GPU {uuid} unhealthy is not carried over: the card is counted",
+                    "repair the card, or take it out of the result",
+                )
             card = ProbedCard(
                 name=name, vendor=vendor, reported_bytes=amount * unit if amount and unit else None, uuid=uuid
             )

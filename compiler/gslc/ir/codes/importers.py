@@ -59,10 +59,10 @@ CODES: CodeTable = {
         remedy="Give each file its own name with --host, or import them into different files.",
     ),
     "GS190": CodeEntry(
-        title="host of an unsupported kind",
+        title="host or card of an unsupported kind",
         meaning="The operating system or processor is not one that gslc places models on (linux, darwin, "
-        "windows; amd64, arm64).",
-        remedy="Leave the host out.",
+        "windows; amd64, arm64), or the device is no GPU that an engine runs on.",
+        remedy="Leave the host or the device out.",
     ),
     "GS191": CodeEntry(
         title="setting that was not carried over",

@@ -58,6 +58,13 @@ def test_a_nomad_node_has_its_gpus_in_pci_order() -> None:
     assert host.memory_bytes == 134994653184
 
 
+def test_a_card_that_nomad_calls_unhealthy_is_counted_and_said() -> None:
+    text = sample("nomad-node.json").replace('"Healthy": true', '"Healthy": false', 1)
+    outcome = run("nomad", text)
+    assert codes(outcome) == [*codes(run("nomad", sample("nomad-node.json"))), "GS191"]
+    assert len(imported("nomad", text).hosts[0].gpus) == len(imported("nomad", sample("nomad-node.json")).hosts[0].gpus)
+
+
 def test_a_nomad_row_without_attributes_says_what_is_missing() -> None:
     assert set(codes(run("nomad", '[{"Name": "n1", "Address": "10.0.0.1"}]'))) == {"GS186"}
 

@@ -70,6 +70,9 @@ def _not_found(spec: str, folder: Path) -> Outcome[GitObject]:
         message = f'git knows no revision "{revision}" here'
         return _refused("GS854", spec, message, "check the name; in CI fetch the history (fetch-depth: 0)")
     message = f'revision "{revision}" has no "{path}"'
+    if not path.startswith("./") and _git(["rev-parse", "--show-prefix"], folder).strip():
+        help_text = f"the path counts from the top of the repository; from this folder write {revision}:./{path}"
+        return _refused("GS854", spec, message, help_text)
     return _refused("GS854", spec, message, f"list what it has with: git ls-tree -r --name-only {revision}")
 
 

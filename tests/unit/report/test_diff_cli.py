@@ -119,6 +119,15 @@ def test_a_subfolder_counts_from_the_top_as_git_does(repository: Path, monkeypat
     assert run("HEAD~1:./", ".", "--exit-code")[0] == 3
 
 
+def test_a_path_that_misses_in_a_subfolder_is_helped_with_its_spelling(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository / "build")
+    status, _, err = run("HEAD:plan.json", ".")
+    assert status == 4
+    assert "from this folder write HEAD:./plan.json" in err
+
+
 @pytest.mark.parametrize(
     ("argument", "code", "words"),
     [

@@ -16,8 +16,10 @@ from model_hub import publish
 
 from cli import Program
 
-# A busy machine makes single examples slow; what must be fast is measured by tests that say so.
-settings.register_profile("steady", deadline=None)
+# A busy machine makes single examples slow; what must be fast is measured by tests that say so. The same commit draws
+# the same examples, so that a red run means a change; `pytest --hypothesis-profile search` looks for new ones.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("steady")
 
 

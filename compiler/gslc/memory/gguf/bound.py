@@ -16,6 +16,7 @@ WIDE_RESULTS = 3
 SCAN_RESULTS = 3  # and of a recurrent block: what the convolution and the scan keep beside them
 EMBEDDING_ROWS = 3
 STATE_COPIES = 3  # as read, as scanned, and as written back
+BIASED_SCORES = 4  # a bias by distance (T5) keeps the scores out of the fused kernel: they, the bias, both, the softmax
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 
 
@@ -43,10 +44,12 @@ def bound_compute(
     attention = heads * max((max(shape.key_head(b), shape.value_head(b)) for b in range(shape.blocks)), default=0)
     wide = WIDE_RESULTS + (SCAN_RESULTS if any(shape.recurrent) else 0)
     peak = wide * (widths[0] if widths else 0) + EMBEDDING_ROWS * shape.embedding + 2 * attention
-    scores = 0 if run.flash else heads * run.cells * tokens * FLOAT
+    biased = any("attn_rel_b" in group.name for group in shape.facts.tensors)
+    copies_of_scores = BIASED_SCORES if biased else 0 if run.flash else 1
+    scores = copies_of_scores * heads * run.cells * tokens * FLOAT
     state = STATE_COPIES * FLOAT * run.slots * (shape.scan_state + shape.conv_state)
     work = FLOAT * tokens * peak + scores + state
-    logits = FLOAT * run.rows * (shape.vocabulary + shape.embedding)
+    logits = FLOAT * run.rows * (shape.vocabulary + EMBEDDING_ROWS * shape.embedding)
     crossing = FLOAT * tokens * shape.embedding
     inputs = masks + crossing + _indices(shape, run)
     copies = PIPELINE_COPIES if pipeline else 1

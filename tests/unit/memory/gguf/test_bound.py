@@ -43,3 +43,15 @@ def test_no_known_graph_exceeds_the_bound(
     for name in names:
         bound = compute(model_facts(name), settings, devices)
         assert all(most >= real for most, real in zip(bound, exact[name], strict=True)), (name, bound, exact[name])
+
+
+def test_a_bias_by_distance_keeps_the_scores_in_memory() -> None:
+    # flan-t5-xl at 8192 tokens: llama-fit-params of build 11669 prints 1,616 MiB on the CPU and 1,980 on a device
+    heads, cells, tokens = 32, 8192, 512
+    settings = LlamaSettings(context_tokens=cells, parallel=1)
+    plain = model_facts("llama3.2-1b-q4_k_m")
+    group = next(g for g in plain.tensors if g.name == "blk.{}.attn_q.weight")
+    bias = dataclasses.replace(group, name="enc.blk.{}.attn_rel_b.weight", shape=(heads, 32))
+    hyper = {key.replace("llama.", "t5."): value for key, value in plain.hyper.items()}
+    t5 = dataclasses.replace(plain, architecture="t5", hyper=hyper, tensors=(*plain.tensors, bias))
+    assert min(compute(t5, settings, ())) >= 3 * heads * cells * tokens * 4

@@ -118,8 +118,11 @@ def graph_compute(
         full=full,
         unpacks_cache=unpacks_cache,
     )
-    kinds = [(layers[b], shape.windowed[b], shape.recurrent[b], b in host_experts, signature(shape, b))
-             for b in range(shape.trunk)]  # fmt: skip
+    deepstack = shape.integer("n_deepstack_layers")  # the first blocks, each with a part of its own to add
+    kinds = [
+        (layers[b], shape.windowed[b], shape.recurrent[b], b in host_experts, min(b, deepstack), signature(shape, b))
+        for b in range(shape.trunk)
+    ]
     blocks = list(range(shape.trunk)) if whole else kept_blocks(kinds)
     lay_out = GRAPHS.get(shape.arch)
     if lay_out is None:

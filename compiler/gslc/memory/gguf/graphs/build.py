@@ -48,6 +48,7 @@ class Builder:
         self._weights: dict[tuple[str, int | None], Tensor | None] = {}
         self.positions = 1
         self._pos: Tensor | None = None
+        self.deepstack: Tensor | None = None  # the embeddings with what images add to the first blocks beside them
         self.masks: dict[bool, Tensor] = {}
         self.indices: dict[tuple[bool, str], Tensor] = {}
         self.rotations: dict[tuple[bool, str], Tensor | None] = {}
@@ -86,11 +87,18 @@ class Builder:
         """Token embeddings; the unused input for raw embeddings is allocated too (PR 18550)."""
         table = needed(self.weight("token_embd"), "token_embd")
         ids = self.input("I32", self.tokens)
-        raw = self.input("F32", self.shape.embedding, self.tokens)
-        found = self.graph.expand(ops.get_rows(table, ids))
+        wide = self.shape.embedding * (1 + self.shape.integer("n_deepstack_layers"))
+        raw = self.input("F32", wide, self.tokens)
+        found = ops.get_rows(table, ids)
+        if wide != self.shape.embedding:
+            found = ops.result("PAD", (wide, self.tokens), found)
+        found = self.graph.expand(found)
         self.graph.expand(raw)
         if self.run.mixed_inputs:
             self._mixed_inputs(table)
+        if wide != self.shape.embedding:
+            self.deepstack = found
+            return ops.view(found, (self.shape.embedding, self.tokens), found.nb[1:])
         if scale:
             found = ops.dup("SCALE", found)
         return self.graph.expand(found)

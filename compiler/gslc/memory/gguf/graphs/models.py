@@ -23,6 +23,8 @@ def transformer(build: Builder, blocks: Blocks) -> None:
     for block in blocks:
         last = block == blocks[-1]
         x = decoder_block(build, x, block, quirks, wanted if last and not quirks.late_outputs else None)
+        if build.deepstack is not None and block < build.shape.integer("n_deepstack_layers"):
+            x = ops.dup("ADD", x, ops.view(build.deepstack, x.ne[:2], build.deepstack.nb[1:]))
     if quirks.late_outputs:
         x = ops.get_rows(x, wanted)
     build.head(x, capped=quirks.capped_logits, kind=quirks.norm)
@@ -49,6 +51,8 @@ class Quirks:
         ffn_norm: str = "ffn_norm",
         fused_reshape: bool = False,
         twice: bool = False,
+        windowed_rope: bool = False,
+        flat_norms: bool = False,
     ) -> None:
         self.scaled_input = scaled_input
         self.scaled_query = scaled_query
@@ -65,6 +69,8 @@ class Quirks:
         self.ffn_norm = ffn_norm
         self.fused_reshape = fused_reshape
         self.twice = twice
+        self.windowed_rope = windowed_rope
+        self.flat_norms = flat_norms
 
 
 QUIRKS: dict[str, Quirks] = {
@@ -78,7 +84,10 @@ QUIRKS: dict[str, Quirks] = {
     "granite": Quirks(scaled_residual=True, scaled_input=True, capped_logits=1),
     "granitemoe": Quirks(scaled_residual=True, scaled_input=True, capped_logits=1),
     "command-r": Quirks(norm="NORM", parallel=True, capped_logits=1),
-    "cohere2": Quirks(norm="NORM", parallel=True, capped_logits=1),
+    "cohere2": Quirks(norm="NORM", parallel=True, capped_logits=1, windowed_rope=True),
+    "exaone4": Quirks(windowed_rope=True),
+    "minimax-m2": Quirks(gating="sigmoid", flat_norms=True),
+    "phimoe": Quirks(scaled_query=True),
     "falcon": Quirks(norm="NORM", parallel=True),
     "gptneox": Quirks(norm="NORM"),
     "phi2": Quirks(norm="NORM", parallel=True, scaled_query=True),
@@ -113,10 +122,11 @@ def attention_part(build: Builder, x: Tensor, block: int, quirks: Quirks) -> Ten
         q, k, v = build.qkv(x, block, heads, kv_heads, head, value_head)
     if build.weight("attn_q_norm", block) is not None:
         q = build.norm(q, "attn_q_norm", block, kind=quirks.norm)
-    q = build.rope(q, block) if quirks.rope else q
+    turns = quirks.rope and (not quirks.windowed_rope or shape.windowed[block] or not shape.window)
+    q = build.rope(q, block) if turns else q
     if build.weight("attn_k_norm", block) is not None:
         k = build.norm(k, "attn_k_norm", block, kind=quirks.norm)
-    k = build.rope(k, block) if quirks.rope else k
+    k = build.rope(k, block) if turns else k
     if quirks.scaled_query:
         q = ops.dup("SCALE", q)
     return build.attention(q, k, v, block, sinks=build.weight("attn_sinks", block))

@@ -11,6 +11,38 @@ Config = Mapping[str, Json]
 # Where multimodal configurations keep the language model (vLLM: get_hf_text_config; transformers: get_text_config).
 TEXT_KEYS = ("text_config", "llm_config", "language_config", "thinker_config")
 
+# What the configuration classes of transformers 5.23 assume of a language model that is part of another model:
+# published files leave out what equals it (google/gemma-3-4b-it writes no head counts, llava-1.5 hardly anything).
+ASSUMED: Mapping[str, Config] = {
+    "gemma": {
+        "vocab_size": 256000, "hidden_size": 3072, "intermediate_size": 24576, "num_hidden_layers": 28,
+        "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192,
+    },
+    "gemma2": {
+        "vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 8192,
+        "sliding_window": 4096,
+    },
+    "gemma3_text": {
+        "vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+    },
+    "llama": {
+        "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "max_position_embeddings": 2048,
+    },
+    "mistral": {
+        "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+    },
+    "qwen2": {
+        "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32768,
+    },
+}  # fmt: skip
+
 
 def mapping(config: Config, *keys: str) -> Config | None:
     """The first of `keys` that holds a mapping, or None."""
@@ -85,7 +117,10 @@ def text_config(config: Config) -> Config:
     found = mapping(config, *TEXT_KEYS)
     if found is None:
         return config
-    return text_config(found) if mapping(found, *TEXT_KEYS) else found
+    if mapping(found, *TEXT_KEYS):
+        return text_config(found)
+    assumed = ASSUMED.get(text(found, "model_type"))
+    return found if assumed is None else {**assumed, **found}
 
 
 def architecture(config: Config) -> str:

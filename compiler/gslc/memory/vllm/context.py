@@ -28,6 +28,12 @@ ROBERTA = frozenset({"roberta", "xlm-roberta"})
 ROBERTA_OFFSET = 2  # positions start behind the padding index
 
 
+def names_length(facts: SafetensorsFacts) -> bool:
+    """True where config.json has a length; vLLM takes any context that is asked for where it has none (Mamba)."""
+    config = text_config(facts.config)
+    return any(integer(config, key) > 0 for key in LENGTH_KEYS)
+
+
 def derived_max_tokens(facts: SafetensorsFacts, version: str) -> int:
     """VLLM's derived max_model_len: the most it accepts without VLLM_ALLOW_LONG_MAX_MODEL_LEN."""
     config = text_config(facts.config)

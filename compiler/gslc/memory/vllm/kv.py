@@ -160,6 +160,8 @@ def _kinds(
 
 def layer_token_bytes(shape: Shape, ranks: int, width: int, cache_dtype: str = "auto") -> int:
     """Bytes of one token in one attention layer on one rank."""
+    if shape.mla is not None and shape.mla.unpacked:  # values are padded to the width of the keys
+        return 2 * -(-shape.heads // ranks) * (shape.mla.nope_width + shape.mla.rope_width) * width
     if shape.mla is not None:
         return _latent_bytes(shape, shape.mla, width, cache_dtype)
     held = max(1, shape.kv_heads // ranks) if shape.kv_heads else 0

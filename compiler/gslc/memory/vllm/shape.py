@@ -26,13 +26,17 @@ ENCODER_ONLY = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mla:
-    """Multi-head latent attention: ranks and head widths. query_rank 0: queries are projected directly."""
+    """Multi-head latent attention: ranks and head widths. query_rank 0: queries are projected directly.
+
+    unpacked: the cache holds keys and values of every head instead of the latent (models/minicpm3.py).
+    """
 
     query_rank: int
     latent_rank: int
     nope_width: int
     rope_width: int
     value_width: int
+    unpacked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +233,15 @@ def _mla(inner: Config) -> Mla | None:
     rank = integer(inner, "kv_lora_rank")
     if not rank:
         return None
+    unpacked = text(inner, "model_type") == "minicpm3"
+    narrow = integer(inner, "hidden_size") // max(1, integer(inner, "num_attention_heads"))
     return Mla(
         query_rank=integer(inner, "q_lora_rank"),
         latent_rank=rank,
         nope_width=integer(inner, "qk_nope_head_dim", default=128),
         rope_width=integer(inner, "qk_rope_head_dim", default=64),
-        value_width=integer(inner, "v_head_dim", default=128),
+        value_width=integer(inner, "v_head_dim", default=narrow if unpacked else 128),
+        unpacked=unpacked,
     )
 
 

@@ -9,7 +9,7 @@ from gslc.engines.vllm_flags import Argument, ArgumentProblem, parse_arguments
 from gslc.engines.vllm_settings import VllmSettings, read_settings
 from gslc.ir.facts import ModelFacts, SafetensorsFacts
 from gslc.memory.vllm.architectures import generates_embeddings_only
-from gslc.memory.vllm.context import default_context, derived_max_tokens
+from gslc.memory.vllm.context import default_context, derived_max_tokens, names_length
 from gslc.memory.vllm.fit import Wish
 from gslc.memory.vllm.legality import Terms
 from gslc.memory.vllm.plausible import implausible
@@ -96,6 +96,8 @@ def view_of(
     ceiling = derived_max_tokens(files, version)
     written = settings.max_model_len
     context = keys.context or (None if written == -1 else written or default_context(files, version))
+    if context is not None and not names_length(files):
+        ceiling = max(ceiling, context)
     runner, convert = _purpose(facts, shape, settings, version)
     return View(
         version=version,

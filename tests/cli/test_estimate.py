@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from model_files import Sparse, gguf
+from model_files import Sparse, gguf, projector_gguf
 
 from cli import Program
 
@@ -151,3 +151,29 @@ def test_a_file_that_is_not_there_is_said(gslc: Program, tmp_path: Path) -> None
     assert run.status in (1, 4)
     assert run.json["estimate"] is None
     assert run.codes
+
+
+def test_a_projector_of_this_machine_is_counted_by_its_full_path(gslc: Program, model: Path, tmp_path: Path) -> None:
+    made = projector_gguf()
+    path = tmp_path / "elsewhere" / "mmproj.gguf"
+    path.parent.mkdir()
+    path.write_bytes(made.head + bytes(made.size - len(made.head)))
+    bare, seeing = (
+        gslc("estimate", model, "--devices", "1GiB", "--context", "4096", "--format", "json", "--", *args)
+        for args in (("-b", "512"), ("-b", "512", "--mmproj", str(path)))
+    )
+    assert (bare.status, seeing.status) == (0, 0)
+    more = seeing.json["estimate"]["devices"][0]["total"] - bare.json["estimate"]["devices"][0]["total"]
+    assert more >= made.size - len(made.head)
+
+
+def test_a_projector_that_is_not_there_is_an_error(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--devices", "1GiB", "--format", "json", "--", "--mmproj", "/nowhere/mmproj.gguf")
+    assert run.status == 1
+    assert [found["code"] for found in run.json["diagnostics"]] == ["GS259"]
+
+
+def test_a_main_gpu_that_is_not_there_is_an_error(gslc: Program, model: Path) -> None:
+    run = gslc("estimate", model, "--devices", "1GiB,1GiB", "--format", "json", "--", "-sm", "none", "-mg", "2")
+    assert run.status == 1
+    assert [found["code"] for found in run.json["diagnostics"]] == ["GS304"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Literal
 
 import click
@@ -220,6 +221,8 @@ def read_facts(
     found = parsed_source(source)
     # a projector that happens to lie beside a local file may belong to another model: it counts when it is named
     projector = projector_of(args) or ("" if found.kind == "file" else None)
+    here = projector if projector and (projector.startswith("/") or os.path.isfile(projector)) else None
+    projector = "" if here else projector
     model = Model(name="model", source=found, backend=engine, mmproj=projector)
     settings = HubSettings(
         environment=dict(os.environ), offline_flag="--offline" if offline else None, local_sha256_limit=0
@@ -230,7 +233,21 @@ def read_facts(
         errors = [d for d in outcome.diagnostics if d.severity == "error"]
         outside = bool(errors) and all(int(d.code[2:]) in NETWORK_CODES for d in errors)
         session.finish(OUTSIDE_FAILED if outside else INPUT_ERROR, extra={"estimate": None})
-    return outcome.value
+    return _with_projector(session, outcome.value, here) if here else outcome.value
+
+
+def _with_projector(session: Session, facts: ModelFacts, path: str) -> ModelFacts:
+    """The facts with the projector that lies on this machine; ends the run where it can't be read."""
+    from gslc.edges.fetch_gguf import local_projector
+    from gslc.edges.hub import HubError
+
+    if facts.gguf is None:
+        return facts  # the engine of other files refuses the flag
+    try:
+        return replace(facts, projector=local_projector(path))
+    except HubError as error:
+        session.add([Diagnostic(code=error.code, message=error.message, place=Place(file=path), help=error.action)])
+        session.finish(INPUT_ERROR, extra={"estimate": None})
 
 
 def parsed_source(text: str) -> Source:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from gslc.edges.fetching import Fetch
 from gslc.edges.gguf_choice import GgufModel, choose_model, choose_projector, is_projector
 from gslc.edges.gguf_header import GgufHeader, read_header
 from gslc.edges.gguf_model import gguf_facts
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.hub import HubError, HubFile
+from gslc.edges.hub_file import LocalReader
 from gslc.engines.asked import wanted_projector
 from gslc.engines.kinds import gguf_kind
 from gslc.ir.facts import GgufFacts, ModelFacts
@@ -69,6 +72,23 @@ def _projector_file(fetch: Fetch, model: GgufModel, kind: str) -> HubFile | None
     if wanted == "" or (wanted is not None and wanted.startswith("/")) or kind != "chat":
         return None  # switched off; or the user's own file on the hosts; or no use for one
     return choose_projector(fetch.listing, model, wanted)
+
+
+def local_projector(path: str) -> GgufFacts:
+    """The facts of a projector on this machine; HubError where the file is none."""
+    try:
+        size = os.stat(path).st_size
+        facts = gguf_facts([read_header(LocalReader(path, os.path.basename(path), size))])
+    except (OSError, ValueError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+        raise HubError("GS259", f"the projector {path} can't be read: {why}", "name a file of this machine") from None
+    except HeaderError as wrong:
+        message = f"{path} has no usable GGUF header: at byte {wrong.offset}: {wrong.message}"
+        raise HubError("GS256", message, "choose another projector; engines refuse this one too") from None
+    if facts.architecture != PROJECTOR:
+        message = f"{path} is no projector though --mmproj names it: it is {facts.architecture}"
+        raise HubError("GS259", message, "name the projector by --mmproj")
+    return facts
 
 
 def _read_projector(fetch: Fetch, file: HubFile) -> GgufFacts:

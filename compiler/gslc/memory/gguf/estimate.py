@@ -105,6 +105,16 @@ class _Asker:
                     help="give one number per device, in the order of --devices",
                 )
             )
+        settings = self.resolved.settings
+        if settings.split_mode == "none" and self.devices and settings.main_gpu >= len(self.devices):
+            found.append(
+                Diagnostic(
+                    code="GS304",
+                    message=f"-mg {settings.main_gpu} with -sm none: there are {len(self.devices)} devices, from 0",
+                    place=Place(file="engine arguments"),
+                    help=f"give a device from 0 to {len(self.devices) - 1}",
+                )
+            )
         if doubt := doubt_message(self.shape):
             found.append(
                 Diagnostic(

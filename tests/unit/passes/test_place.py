@@ -179,6 +179,12 @@ def test_a_taken_port_is_told_with_who_has_it_and_another_port_as_the_way_out() 
     assert found.help == "give models.n.port another number, or remove it: gslc takes the lowest free one"
 
 
+def test_replicas_that_contend_for_their_own_port_need_fewer_or_more_hosts() -> None:
+    (found,) = place(cluster([host("a", [24])], [model("m", need(1, 4), replicas=2, port=8000)])).diagnostics
+    assert found.message == "no place for m-1: port 8000 is taken on a"
+    assert found.help == "set models.m.replicas to 1, or add a host"
+
+
 def test_ports_that_run_out_are_said() -> None:
     fleet = cluster([host("a", [24])], [model("m", need(1, 4), replicas=2)], port_range=(20000, 20000))
     assert codes(place(fleet)) == ["GS404"]

@@ -44,11 +44,12 @@ def explain_unplaced(
             result.codes.update((replica.id, "GS380") for replica in replicas)
             continue
         code, message, refusals = _reason(problem, state, fitter, replicas, short_of_ports)
-        by_port = any(isinstance(one, Excluded) and one.rule == "port" for one in refusals)
+        port_taken = any(isinstance(one, Excluded) and one.rule == "port" for one in refusals)
+        related = _owners_of_port(problem, state, task) if port_taken else ()
+        by_port = bool(related)  # by another model: where replicas of one model contend, another number changes nothing
         help_text = _help(problem, state, fitter, replicas, replanned, code, by_port) if number < EXPLAINED else None
         result.codes.update((replica.id, code) for replica in replicas)
         place = problem.cluster.places.key("models", task.name, *(("port",) if by_port else ()))
-        related = _owners_of_port(problem, state, task) if by_port else ()
         result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text, related=related))
         result.decisions.extend(
             Decision(

@@ -177,3 +177,16 @@ def test_a_main_gpu_that_is_not_there_is_an_error(gslc: Program, model: Path) ->
     run = gslc("estimate", model, "--devices", "1GiB,1GiB", "--format", "json", "--", "-sm", "none", "-mg", "2")
     assert run.status == 1
     assert [found["code"] for found in run.json["diagnostics"]] == ["GS304"]
+
+
+def test_what_auto_finds_fits(gslc: Program, model: Path) -> None:
+    whole = gslc("estimate", model, "--devices", "1GiB", "--context", "8192", "--format", "json")
+    (full,) = whole.json["estimate"]["devices"]
+    for less in range(0, 6 * MIB, MIB // 2):
+        size = full["total"] - less
+        run = gslc(
+            "estimate", model, "--devices", str(size), "--gpu-layers", "auto", "--context", "8192", "--format", "json"
+        )
+        assert run.status == 0
+        (device,) = run.json["estimate"]["devices"]
+        assert device["total"] <= size

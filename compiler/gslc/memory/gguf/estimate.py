@@ -171,9 +171,19 @@ class _Asker:
         if whole is not None:
             return whole
         if self.ask.gpu_layers == "auto" or settings.gpu_layers == "auto":
-            part = planner.partial(self.devices, room, self.ask.host_memory_bytes or 1 << 62)
-            return part if part is not None else self._idle(planner)
+            return self._most(planner, room)
         return planner.lay(self.devices, _by_size(self.free, layers), layers)
+
+    def _most(self, planner: Planner, room: tuple[int, ...]) -> Plan:
+        """The most that fits. A card that also streams weights of the host needs more besides than a full one."""
+        host = self.ask.host_memory_bytes or 1 << 62
+        while (part := planner.partial(self.devices, room, host)) is not None:
+            extra = self.unnamed_overhead(part)
+            real = tuple(max(0, amount - extra[i]) for i, amount in enumerate(self.free))
+            if fits(part, real):
+                return part
+            room = tuple(min(pair) for pair in zip(room, real, strict=True))
+        return self._idle(planner)
 
     def _idle(self, planner: Planner) -> Plan:
         plan = planner.on_cpu()

@@ -26,7 +26,41 @@ SHAPES = (
     (16, 1),
     (141, 8),
 )  # GiB a card, cards
-SLACK = (1.0, 1.0, 0.98, 0.95, 0.9)  # how much of a host the planted replicas fill
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """What planted fleets of one kind have more of than the plain ones; shares in [0, 1]."""
+
+    slack: tuple[float, ...] = (1.0, 1.0, 0.98, 0.95, 0.9)  # how much of a host the planted replicas fill
+    shapes: tuple[tuple[int, int], ...] = SHAPES
+    widths: tuple[int, ...] = (1, 1, 2, 4, 8)
+    memory_fill: tuple[float, ...] = (0.5, 0.8, 1.0)
+    alone: float = 0.35  # exclusive cards
+    offload: float = 0.5  # models that may lie in host memory too
+    flexible: float = 0.4  # models that may take twice the cards
+    labels: float = 0.0  # models that ask for the rack of their host
+    pins: float = 0.0  # models that ask for the cards of their host
+    apart: float = 0.0  # models of which the fleet has several equal ones, on different hosts: made one, kept apart
+    wide: float = 0.0  # replicas whose second part lies on another host
+
+
+FLAVOURS = {
+    "plain": Flavour(),
+    "tight": Flavour(slack=(1.0,), memory_fill=(1.0,)),
+    "rigid": Flavour(
+        slack=(1.0, 0.95),
+        shapes=((24, 4), (48, 4), (48, 8), (80, 4), (80, 8), (141, 8)),
+        widths=(1, 2, 2, 4, 4, 8),
+        flexible=0.2,
+    ),
+    "memory": Flavour(memory_fill=(1.0,), offload=0.8),
+    "exclusive": Flavour(alone=0.6),
+    "offload": Flavour(offload=1.0, flexible=0.6),
+    "labels": Flavour(labels=0.3, pins=0.15),
+    "apart": Flavour(apart=1.0, flexible=0.2),
+    "wide": Flavour(wide=0.2),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,55 +72,74 @@ class Planted:
     replicas: int
 
 
-def planted(seed: int, hosts: tuple[int, int] = (2, 8), replicas: tuple[int, int] = (5, 40)) -> Planted:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part as it was planted: what it takes, on which cards of which host, and whether it has them alone."""
+
+    part: RequirementPart
+    alone: bool
+    host: str
+    cards: tuple[int, ...]
+
+
+def planted(
+    seed: int, hosts: tuple[int, int] = (2, 8), replicas: tuple[int, int] = (5, 40), flavour: str = "plain"
+) -> Planted:
     """Hosts filled with replicas until they are full; the replicas become models with alternatives."""
+    like = FLAVOURS[flavour]
     for attempt in range(1000):
         rng = random.Random(seed * 1000 + attempt)
-        fleet = [_random_host(f"h{index:02d}", rng) for index in range(rng.randint(*hosts))]
-        parts: list[tuple[RequirementPart, bool]] = []
+        fleet = [_random_host(f"h{index:02d}", rng, like) for index in range(rng.randint(*hosts))]
+        pieces: list[Piece] = []
         for entry in fleet:
-            parts.extend(_fill(entry, rng, rng.choice(SLACK)))
-        if replicas[0] <= len(parts) <= replicas[1]:
-            rng.shuffle(parts)
-            models = _models(parts, rng)
-            return Planted(name=f"planted-{seed}", fleet=cluster(fleet, models), replicas=len(parts))
+            pieces.extend(_fill(entry, rng, like))
+        if replicas[0] <= len(pieces) <= replicas[1]:
+            rng.shuffle(pieces)
+            models = _models(pieces, rng, like)
+            count = sum(entry.replicas for entry in models)
+            return Planted(name=f"{flavour}-{seed}", fleet=cluster(fleet, models), replicas=count)
     raise ValueError(f"seed {seed} plants nothing of this size")
 
 
-def _random_host(name: str, rng: random.Random) -> Host:
-    gib, cards = rng.choice(SHAPES)
+def _random_host(name: str, rng: random.Random, like: Flavour) -> Host:
+    gib, cards = rng.choice(like.shapes)
     memory = rng.choice((1, 2, 2, 4)) * gib * cards
-    return host(name, [gib] * cards, max(32, min(memory, 1024)))
+    labels = {"rack": f"r{int(name[1:]) % 3}"}
+    return host(name, [gib] * cards, max(32, min(memory, 1024)), labels=labels)
 
 
-def _fill(entry: Host, rng: random.Random, slack: float) -> list[tuple[RequirementPart, bool]]:
+def _fill(entry: Host, rng: random.Random, like: Flavour) -> list[Piece]:
     """Parts that fill the cards of a host, and its memory nearly."""
+    slack = rng.choice(like.slack)
     gib = entry.gpus[0].kind.memory_bytes // GIB
-    free = [int(gib * slack * 4) for _ in entry.gpus]  # in quarters of a GiB
+    size = int(gib * slack * 4)  # in quarters of a GiB
     memory = int(entry.memory_bytes // GIB * slack)
-    found: list[tuple[int, int, bool]] = []
-    untouched = list(range(len(free)))
+    found: list[tuple[tuple[int, ...], int, bool]] = []
+    untouched = tuple(range(len(entry.gpus)))
     while untouched:
-        width = rng.choice([size for size in (1, 1, 2, 4, 8) if size <= len(untouched)])
+        width = rng.choice([width for width in like.widths if width <= len(untouched)] or [1])
         cards, untouched = untouched[:width], untouched[width:]
-        style = rng.random()
-        size = free[cards[0]]
-        if style < 0.35:
-            found.append((width, int(gib * 0.9 * 4), True))
+        if rng.random() < like.alone:
+            found.append((cards, int(gib * 0.9 * 4), True))
+            continue
+        pieces = _pieces(size, rng)
+        if width > 1:
+            found.append((cards, pieces[0], False))
+            for card in cards:
+                found.extend(((card,), piece, False) for piece in pieces[1:])
         else:
-            pieces = _pieces(size, rng)
-            if width > 1:
-                found.append((width, pieces[0], False))
-                for _ in cards:
-                    found.extend((1, piece, False) for piece in pieces[1:])
-            else:
-                found.extend((1, piece, False) for piece in pieces)
+            found.extend((cards, piece, False) for piece in pieces)
     shares = [rng.random() + 0.2 for _ in found]
     total = sum(shares)
-    fill = rng.choice((0.5, 0.8, 1.0))
+    fill = rng.choice(like.memory_fill)
     return [
-        (need(width, size / 4, int(4 * memory * fill * share / total) / 4), alone)
-        for (width, size, alone), share in zip(found, shares, strict=True)
+        Piece(
+            part=need(len(cards), piece / 4, int(4 * memory * fill * share / total) / 4),
+            alone=alone,
+            host=entry.name,
+            cards=cards,
+        )
+        for (cards, piece, alone), share in zip(found, shares, strict=True)
     ]
 
 
@@ -96,22 +149,59 @@ def _pieces(size: int, rng: random.Random) -> list[int]:
     return [right - left for left, right in zip([0, *cuts], [*cuts, size], strict=True)]
 
 
-def _models(parts: Sequence[tuple[RequirementPart, bool]], rng: random.Random) -> list[Model]:
+def _models(pieces: Sequence[Piece], rng: random.Random, like: Flavour) -> list[Model]:
     models = []
-    for index, (part, alone) in enumerate(parts):
-        gib = part.gpu_memory_bytes / GIB
-        memory = part.memory_bytes / GIB
-        alternatives = [part]
-        if rng.random() < 0.4 and part.gpus < 8:
-            alternatives.append(need(part.gpus * 2, gib * 0.55, memory))
-        if rng.random() < 0.3 and part.gpus > 1:
-            alternatives.insert(rng.randint(0, 1), need(part.gpus // 2, gib * 2.1, memory))
-        if rng.random() < 0.5:
-            whole = gib * part.gpus
-            alternatives.append(need(part.gpus, gib / 2, memory + whole / 2, whole / 2))
-            alternatives.append(need(0, 0, memory + whole, whole))
-        models.append(model(f"m{index:03d}", *alternatives, exclusive_gpus=alone))
+    left = list(pieces)
+    while left:
+        piece = left.pop(0)
+        name = f"m{len(models):03d}"
+        second = next((other for other in left if other.host != piece.host and other.alone == piece.alone), None)
+        if second is not None and rng.random() < like.wide:
+            left.remove(second)
+            models.append(model(name, [piece.part, second.part], exclusive_gpus=piece.alone))
+            continue
+        keys: dict[str, object] = {"exclusive_gpus": piece.alone}
+        part = piece.part
+        if rng.random() < like.apart:
+            twins = _twins(piece, left)
+            if twins:
+                left = [other for other in left if other not in twins]
+                memory = min(entry.part.memory_bytes for entry in (piece, *twins)) / GIB
+                part = need(part.gpus, part.gpu_memory_bytes / GIB, memory)
+                keys |= {"anti_affinity": "host", "replicas": 1 + len(twins)}
+        elif rng.random() < like.labels:
+            keys["host_selector"] = (("rack", f"r{int(piece.host[1:]) % 3}"),)
+        elif rng.random() < like.pins:
+            keys["gpus"] = tuple((piece.host, card) for card in piece.cards)
+        models.append(model(name, *_alternatives(part, rng, like), **keys))
     return models
+
+
+def _twins(piece: Piece, others: list[Piece]) -> list[Piece]:
+    """Pieces of nearly the same size on other hosts, one a host: they do with what the largest needs no more than."""
+    hosts = {piece.host}
+    found: list[Piece] = []
+    for other in others:
+        alike = (other.part.gpus, other.alone) == (piece.part.gpus, piece.alone)
+        if alike and other.host not in hosts and other.part.gpu_memory_bytes >= piece.part.gpu_memory_bytes:
+            hosts.add(other.host)
+            found.append(other)
+    return found[:3]
+
+
+def _alternatives(part: RequirementPart, rng: random.Random, like: Flavour) -> list[RequirementPart]:
+    gib = part.gpu_memory_bytes / GIB
+    memory = part.memory_bytes / GIB
+    alternatives = [part]
+    if rng.random() < like.flexible and part.gpus < 8:
+        alternatives.append(need(part.gpus * 2, gib * 0.55, memory))
+    if rng.random() < 0.3 and part.gpus > 1:
+        alternatives.insert(rng.randint(0, 1), need(part.gpus // 2, gib * 2.1, memory))
+    if rng.random() < like.offload:
+        whole = gib * part.gpus
+        alternatives.append(need(part.gpus, gib / 2, memory + whole / 2, whole / 2))
+        alternatives.append(need(0, 0, memory + whole, whole))
+    return alternatives
 
 
 def loaded(seed: int, hosts: int, load: float) -> Cluster:

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from small_fleets import EMPTY_LOCK, candidates_of
+from small_fleets import EMPTY_LOCK, candidates_of, plan_of
 
+from gslc.passes.check import check_plan
 from gslc.passes.place import place_models
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "instances.py"
@@ -48,3 +49,22 @@ def test_a_large_fleet_asks_each_question_once() -> None:
     assert placement is not None
     assert placement.stats.placed == 200
     assert placement.stats.steps < 100 * 200  # fits worked out: far fewer than hosts x replicas x alternatives
+
+
+@pytest.mark.parametrize(
+    "flavour", ["plain", "tight", "rigid", "memory", "exclusive", "offload", "labels", "apart", "wide"]
+)
+def test_a_plan_of_a_full_fleet_breaks_no_rule(flavour: str) -> None:
+    for seed in (1009, 1017, 1023):
+        fleet = instances().planted(seed, flavour=flavour).fleet
+        placement = place_models(candidates_of(fleet), fleet, EMPTY_LOCK).value
+        assert placement is not None
+        assert check_plan(plan_of(fleet, placement), fleet, {}) == ()
+
+
+@pytest.mark.parametrize("seed", [1009, 1011, 1017, 1023, 1038])
+def test_a_fleet_that_only_full_cards_can_hold_is_placed_whole(seed: int) -> None:
+    planted = instances().planted(seed)
+    placement = place_models(candidates_of(planted.fleet), planted.fleet, EMPTY_LOCK).value
+    assert placement is not None
+    assert (placement.stats.placed, placement.stats.offloaded_bytes) == (planted.replicas, 0)

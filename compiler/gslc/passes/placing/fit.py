@@ -224,7 +224,7 @@ class Fitter:
         busy = {host for host, _ in taken.values()}
         ways: list[tuple[Key, Spot]] = []
         for host in hosts:
-            if host in busy or not self._wide_admits(state, task, host, number):
+            if host in busy or not self.admits_part(state, task, host, number):
                 continue
             self.steps += 1
             cards = state.cards_for(part, host, task)
@@ -237,7 +237,7 @@ class Fitter:
                 return found
         return None
 
-    def _wide_admits(self, state: State, task: ModelTask, host: int, number: int) -> bool:
+    def admits_part(self, state: State, task: ModelTask, host: int, number: int) -> bool:
         """A fixed port is the leader's; followers take theirs from the range."""
         if state.admits(task, host):
             return True
@@ -327,7 +327,7 @@ class Fitter:
             (self._room(state, task, host), host)
             for other in task.zones
             for host in other.hosts
-            if self.problem.reachable[host] and self._wide_admits(state, task, host, 1)
+            if self.problem.reachable[host] and self.admits_part(state, task, host, 1)
         ]
         room = [entry for entry in room if entry[0] > 0]
         room.sort(key=lambda entry: (-entry[0], entry[1]))

@@ -9,8 +9,10 @@ from gslc.passes.placing.cost import Cost, Weigher
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.ejection import Ejector
 from gslc.passes.placing.fit import BINPACK, FIRST, TIGHTEST, Fitter, Style
+from gslc.passes.placing.hall import Hall
 from gslc.passes.placing.orders import as_declared, largest_first, scarce_first, shares, smallest_first
 from gslc.passes.placing.problem import Problem, Replica
+from gslc.passes.placing.rebuild import rebuild
 from gslc.passes.placing.state import Position, Spot, State
 from gslc.passes.placing.sticky import Kept
 
@@ -19,9 +21,17 @@ Order: TypeAlias = Callable[[Replica], tuple[int, ...]]
 # Budgets, in steps of the search and never in seconds. With them a planted fleet of 8 hosts and 40 replicas takes
 # 70 to 90 ms on one core of an EPYC 9004 when nothing but the whole budget helps.
 RESTARTS = 24  # noisy greedy starts
+RESTARTS_OF_SMALL = 4  # of a small fleet: its time goes into a search host by host
 RESTART_INSERTIONS = 6000  # replicas placed by all of them together
+REBUILD_HOSTS = 16  # fleets that are searched host by host: so many hosts and replicas at most
+REBUILD_REPLICAS = 64
+REBUILDS = 1  # greedy starts of it
+COMPLETIONS = 12  # starts with full cards
+RENEWAL_WORK = 2400  # replicas placed while hosts are renewed, for each start
+REBUILD_STEPS = 2000  # questions of a search that ejects
 CHAINS = 3  # ejection chains from the best starts
 CHAIN_TURNS = 150  # turns of each
+CHAIN_TURNS_AFTER = 50  # where a search host by host has been before
 LARGE = 64  # hosts above which only the first start is made where it places all: its result is good, and time counts
 REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place
 REPAIRS_OF_SMALL = 20  # of a small one in which something is left: its time went into chains
@@ -205,7 +215,8 @@ class Search:
         """Noisy starts without offload, each completed in any way; then ejection chains from the best of them."""
         starts: list[tuple[int, int, list[Position | None]]] = []
         weights = shares(self.problem)
-        count = max(1, min(RESTARTS, insertions // len(todo)))
+        small = self.small(len(todo))
+        count = max(1, min(RESTARTS_OF_SMALL if small else RESTARTS, insertions // len(todo)))
         for number in range(count):
             self.state.restore(base)
             noise = NOISE[number // 2 % len(NOISE)]
@@ -224,14 +235,47 @@ class Search:
             if self.good():
                 return
         starts.sort(key=lambda start: start[:2])
+        turns = CHAIN_TURNS
+        if small:
+            self.rebuild([start[2] for start in starts])
+            if self.good():
+                return
+            if not self.stretches():
+                chains, turns = 0, CHAIN_TURNS_AFTER
         for number in range(min(chains, count)):
             self.state.restore(starts[number][2])
-            self.chain(number + 1, clean=True)
+            self.chain(number + 1, turns, clean=True)
             if self.good():
                 return
         if any(self.best[0][: self.levels]):
             self.state.restore(self.best[1])
-            self.chain(CHAINS + 1, clean=False)
+            self.chain(CHAINS + 1, turns, clean=False)
+
+    def small(self, count: int) -> bool:
+        """True for a fleet that is to be searched host by host, with `count` replicas to place."""
+        return len(self.problem.hosts) <= REBUILD_HOSTS and count <= REBUILD_REPLICAS and not self.too_full()
+
+    def stretches(self) -> bool:
+        """True when some choices depend on what is free, which a search host by host does not know."""
+        return any(zone.elastic for task in self.problem.tasks for zone in task.zones)
+
+    def rebuild(self, starts: list[list[Position | None]]) -> None:
+        """Search host by host from the best start and from full cards, then place the rest in any way."""
+        movable = [replica for replica in self.problem.replicas if self._hosted(replica, starts[0][replica.id])]
+        free = {replica.id for replica in movable}
+        self.state.restore([None if number in free else position for number, position in enumerate(starts[0])])
+        hall = Hall(self.problem, self.state, self.fitter, movable)
+        if hall.movable:
+            found = rebuild(hall, starts[:REBUILDS], COMPLETIONS, RENEWAL_WORK, REBUILD_STEPS)
+            for number, position in hall.positions_of(found).items():
+                self.state.take(self.problem.replicas[number], position)
+        self.complete()
+
+    def _hosted(self, replica: Replica, position: Position | None) -> bool:
+        """True for a replica that a search host by host may move: not where it lies on cards picked for it."""
+        if replica.id in self.fixed or replica.id in self.hopeless or replica.task.one_family:
+            return False
+        return position is None or all(part.indices is None for part in position.option.parts)
 
     def complete(self) -> None:
         """Place what is left in any way, and remember."""
@@ -242,7 +286,7 @@ class Search:
                     self.state.take(replica, position)
         self.remember()
 
-    def chain(self, seed: int, *, clean: bool) -> None:
+    def chain(self, seed: int, turns: int, *, clean: bool) -> None:
         """Ejection chains from the state of now, then the rest in any way."""
         ejector = Ejector(self.problem, self.state, self.fitter, self.weigher, self.fixed, seed)
         missing = [
@@ -250,7 +294,7 @@ class Search:
             for replica in self.problem.replicas
             if self.state.positions[replica.id] is None and replica.id not in self.hopeless
         ]
-        ejector.run(sorted(missing, key=scarce_first, reverse=True), CHAIN_TURNS, clean=clean)
+        ejector.run(sorted(missing, key=scarce_first, reverse=True), turns, clean=clean)
         self.complete()
 
     # -------------------------------------------------------- ruin and repair

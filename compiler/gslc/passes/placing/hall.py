@@ -275,9 +275,7 @@ class Hall:
             for (_, number), found in zip(rows, seating, strict=True):
                 cards[number, host] = found
         where = {
-            number: lodging
-            for number, lodging in where.items()
-            if all((number, seat[0]) in cards for seat in lodging)
+            number: lodging for number, lodging in where.items() if all((number, seat[0]) in cards for seat in lodging)
         }
         for number, lodging in where.items():
             for part, seat in zip(chosen[number].parts, lodging, strict=True):

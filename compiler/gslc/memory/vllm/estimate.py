@@ -240,4 +240,8 @@ def _notes(view: View, counted: Fit, tensor: int, stages: int) -> tuple[Diagnost
     difference = disagreement(view.facts, view.shape)
     if difference is not None:
         found.append(_error("GS363", difference, Place(file="config.json"), None, "warning"))
+    name = view.shape.architecture
+    if name and known_architecture(name, view.version) is None:
+        unlisted = f"vLLM {view.version} does not list the architecture {name}"
+        found.append(_error("GS351", unlisted, Place(file="config.json"), "ask for a release that lists it", "warning"))
     return tuple(found)

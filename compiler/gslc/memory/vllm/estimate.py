@@ -9,6 +9,7 @@ from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import GpuKind
 from gslc.ir.plan import DeviceMemory
+from gslc.memory.vllm.architectures import known_architecture
 from gslc.memory.vllm.cards import card_refusals
 from gslc.memory.vllm.fit import Fit, fit
 from gslc.memory.vllm.legality import layout_words, refusals

@@ -5,36 +5,33 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.plans import make_cluster, make_instance, make_plan, templates
-from tests.support.target_trees import REAL, install_systemd, put, write_tree
-from tests.support.vllm_models import H200, RTX_4090, T4, frozen, host_of, launches_of, request_of
+from tests.support.real_serving import Served
+from tests.support.real_vllm import (
+    READY_SECONDS,
+    engine,
+    make_tiny_model,
+    serve_under_compose,
+    serve_under_systemd,
+    tiny_facts,
+)
+from tests.support.vllm_models import H200, RTX_4090, T4, host_of, launches_of, request_of
 
 from gslc.backends.vllm import Vllm
 from gslc.engines.vllm_versions import DEFAULT_VERSION, NEWEST_VERSION
-from gslc.ir.facts import FileFact, ModelFacts, SafetensorsFacts
-from gslc.ir.inputs import Host, SecretRef, Source
+from gslc.ir.inputs import Host
 from gslc.ir.placement import Request
-from gslc.targets.compose import HELPER_IMAGE, ComposeTarget
-from gslc.targets.systemd import SystemdTarget
 
 pytestmark = pytest.mark.real
-HERE = Path(__file__).parent
-READY_SECONDS = 300
 STOP_SECONDS = 30
-CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests")
-CPU_ENVIRONMENT = (("OMP_NUM_THREADS", "2"), ("VLLM_CPU_KVCACHE_SPACE", "1"), ("VLLM_CPU_OMP_THREADS_BIND", "nobind"))
 
 PARSE = """
 import json, sys
@@ -56,37 +53,6 @@ for argv in json.load(sys.stdin):
         answers.append({"refused": stopped.code})
 print("ANSWERS " + json.dumps(answers))
 """
-
-TINY = """
-import sys
-from pathlib import Path
-from typing import Any
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-folder = Path(sys.argv[1])
-torch.manual_seed(0)
-alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-special = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"]
-vocabulary = {word: index for index, word in enumerate([*special, *alphabet])}
-tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-tokenizer.decoder = decoders.ByteLevel()
-fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", model_max_length=512)
-fast.chat_template = "{% for m in messages %}<|user|>{{ m['content'] }}<|end|>{% endfor %}<|assistant|>"
-fast.save_pretrained(folder)
-config = LlamaConfig(vocab_size=320, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
-                     num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=False, torch_dtype="bfloat16")
-LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder, safe_serialization=True)
-"""
-
-
-@cache
-def engine(version: str) -> Path:
-    """The virtual environment of a release, installed on first use and kept outside of the tree."""
-    done = subprocess.run([HERE / "install_vllm.sh", version], check=True, capture_output=True, text=True)
-    return Path(done.stdout.strip().splitlines()[-1])
 
 
 def commands(version: str) -> dict[str, tuple[str, ...]]:
@@ -152,9 +118,7 @@ def test_the_real_parser_accepts_every_command_that_is_emitted(version: str) -> 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of two layers with random weights and a byte tokenizer."""
-    folder = tmp_path_factory.mktemp("tiny")
-    subprocess.run([engine(DEFAULT_VERSION) / "bin" / "python", "-c", TINY, folder], check=True, capture_output=True)
-    return folder
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
 def test_a_tiny_model_serves_with_the_emitted_command(tiny_model: Path, tmp_path: Path) -> None:
@@ -202,156 +166,31 @@ def test_a_tiny_model_serves_with_the_emitted_command(tiny_model: Path, tmp_path
             process.wait()
 
 
-UNDER_SYSTEMD = """
-ip link set lo up
-mkdir -p /opt/vllm && mount --bind {venv} /opt/vllm
-unit=gslc-lab-chat-0.service
-systemctl start --no-block $unit
-for _ in $(seq {seconds}); do
-  curl --silent --fail --output /dev/null http://127.0.0.1:20000/health && break
-  systemctl is-failed --quiet $unit && break
-  sleep 1
-done
-ask() {{ curl --silent --max-time 60 -H "Authorization: Bearer geheim" -H "Content-Type: application/json" "$@"; }}
-echo "open: $(curl --silent --output /dev/null --write-out '%{{http_code}}' http://127.0.0.1:20000/v1/models)"
-echo "models: $(ask http://127.0.0.1:20000/v1/models)"
-echo "chat: $(ask -d '{chat}' http://127.0.0.1:20000/v1/chat/completions)"
-echo "user: $(ps -o user= -p $(systemctl show --property MainPID --value $unit))"
-systemctl stop $unit
-echo "status: $(systemctl show --property ExecMainStatus --value $unit)"
-echo "result: $(systemctl show --property Result --value $unit)"
-"""
+def answers(served: Served) -> None:
+    """The first answer has its tokens, and the one after the kill is the same."""
+    assert served.told.get("models", ""), served.log
+    assert json.loads(served.told["models"])["data"][0]["id"] == "chat"
+    first, second = (json.loads(served.told[name]) for name in ("first", "second"))
+    assert first["usage"]["completion_tokens"] == len(first["choices"][0]["token_ids"]) == 8
+    assert second["choices"][0]["token_ids"] == first["choices"][0]["token_ids"]
+    assert served.told["restarts"] == "1", served.log
 
 
-def test_the_generated_unit_serves_under_systemd(tiny_model: Path, tmp_path: Path) -> None:
-    subprocess.run([REAL / "install_targets.sh", "packages"], check=True)
-    facts = replace(tiny_facts(tiny_model), source="file:///srv/tiny", revision=None)
-    host = replace(host_of("atlas", RTX_4090), address="127.0.0.1", listen="127.0.0.1")
-    request = request_of(
-        "test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",), env=CPU_ENVIRONMENT,
-        api_key=SecretRef(name="key"), source=Source(kind="file", text="file:///srv/tiny", path="/srv/tiny"),
-    )  # fmt: skip
-    (launch,) = launches_of(request, host)
-    target = SystemdTarget(templates=templates)
-    files = target.render(make_plan(make_instance(launch)), make_cluster(host)).value or ()
-    tree = tmp_path / "tree"
-    install_systemd(files, "lab", tree)
-    put(tree, "/usr/local/bin/vllm", '#!/bin/sh\nexec /opt/vllm/bin/python /opt/vllm/bin/vllm "$@"\n', 0o755)
-    put(tree, "/etc/gslc/secrets/key.env", "VLLM_API_KEY=geheim\n", 0o600)
-    shutil.copytree(tiny_model, tree / "srv" / "tiny")
-    for place in (tree / "srv" / "tiny", *(tree / "srv" / "tiny").iterdir()):
-        place.chmod(0o755)
-    chat = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "ignore_eos": True}
-    script = tmp_path / "script"
-    script.write_text(
-        UNDER_SYSTEMD.format(venv=engine(DEFAULT_VERSION), seconds=READY_SECONDS, chat=json.dumps(chat)),
-        encoding="utf-8",
-    )
-    journal = tmp_path / "journal"
-    done = subprocess.run(
-        [REAL / "boot_systemd.sh", tree, script],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "JOURNAL": str(journal), "SECONDS_ALLOWED": str(2 * READY_SECONDS)},
-    )  # fmt: skip
-    told = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
-    end = journal.read_text(errors="replace")[-4000:] if journal.exists() else done.stderr
-    assert told.get("models", ""), end
-    assert told["open"] == "401"
-    assert json.loads(told["models"])["data"][0]["id"] == "chat"
-    assert json.loads(told["chat"])["usage"]["completion_tokens"] == 8
-    assert told["user"] != "root"
-    assert (told["status"], told["result"]) == ("0", "success"), end
+def test_the_generated_unit_serves_returns_after_a_kill_and_stops(tiny_model: Path, tmp_path: Path) -> None:
+    served = serve_under_systemd(tiny_model, tmp_path)
+    answers(served)
+    assert served.told["verify"] == ""
+    assert served.told["open"] == "401"
+    assert served.told["user"] != "root"
+    assert served.told["stopped"] == "inactive success 0", served.log
 
 
-UNDER_COMPOSE = """
-docker() {{ /usr/bin/docker "$@"; }}
-docker tag {image} {helper}
-mkdir -p /etc/gslc/secrets /srv/tiny
-echo VLLM_API_KEY=geheim > /etc/gslc/secrets/key.env
-cp {model}/* /srv/tiny && chmod 644 /srv/tiny/*
-cd {folder}
-{compose} up -d > up.log 2>&1 || {{ cat up.log; exit 1; }}
-for _ in $(seq {seconds}); do
-  curl --silent --fail --output /dev/null http://127.0.0.1:20000/health && break
-  sleep 1
-done
-ask() {{ curl --silent --max-time 60 -H "Authorization: Bearer geheim" -H "Content-Type: application/json" "$@"; }}
-echo "models: $(ask http://127.0.0.1:20000/v1/models)"
-echo "chat: $(ask -d '{chat}' http://127.0.0.1:20000/v1/chat/completions)"
-name=$(docker ps --all --quiet --filter label=com.docker.compose.service=chat-0)
-docker logs --tail 60 $name > {folder}/log 2>&1
-docker stop --time 30 $name > /dev/null
-echo "status: $(docker inspect --format '{{{{.State.ExitCode}}}}' $name)"
-{compose} down > /dev/null 2>&1; echo "down: $?"
-"""
-# The image's place is taken by an empty one, with this machine's libraries and the installed engine mounted into it. Its
-# CPU build hands weights to a worker process through shared memory, which a single GPU does without.
-OVERRIDE = """
-services:
-  chat-fetch:
-    volumes: ["/usr:/usr:ro"]
-  chat-0:
-    shm_size: 2g
-    volumes: ["/usr:/usr:ro", "{venv}:/opt/vllm:ro"]
-    environment: {{PATH: "/opt/bin:/usr/bin"}}
-"""
-
-
-def test_the_generated_service_serves_under_compose(tiny_model: Path, tmp_path: Path) -> None:
-    subprocess.run([REAL / "install_targets.sh", "packages", "compose"], check=True)
-    facts = replace(tiny_facts(tiny_model), source="file:///srv/tiny", revision=None)
-    host = replace(host_of("atlas", RTX_4090, target="compose"), address="127.0.0.1", listen="127.0.0.1")
-    request = request_of(
-        "test/tiny", host, facts=facts, context=512, parallel=4, args=("--enforce-eager",), env=CPU_ENVIRONMENT,
-        api_key=SecretRef(name="key"), source=Source(kind="file", text="file:///srv/tiny", path="/srv/tiny"),
-    )  # fmt: skip
-    (launch,) = launches_of(request, host)
-    target, cluster = ComposeTarget(templates=templates), make_cluster(host, target="compose")
-    write_tree(target.render(make_plan(make_instance(launch, target="compose")), cluster).value or (), tmp_path / "out")
-    folder = tmp_path / "out" / "compose" / "atlas"
-    (folder / "compose.override.yaml").write_text(OVERRIDE.format(venv=engine(DEFAULT_VERSION)), encoding="utf-8")
-    # raising a limit wants CAP_SYS_RESOURCE, which test machines may lack
-    text = (folder / "compose.yaml").read_text()
-    limits = "    ulimits:\n      memlock: -1\n      stack: 67108864\n"
-    (folder / "compose.yaml").write_text(text.replace(limits, ""))
-    image = tmp_path / "images" / "vllm"
-    put(image, "/opt/bin/vllm", '#!/bin/sh\nexec /opt/vllm/bin/python /opt/vllm/bin/vllm "$@"\n', 0o755)
-    put(image, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
-    for name in ("usr", "root", "sbin", "tmp", "opt/vllm"):
-        (image / name).mkdir(parents=True, exist_ok=True)
-    for name in ("bin", "lib", "lib64"):
-        (image / name).symlink_to(f"usr/{name}")
-    (image / "image").write_text(launch.image or "")
-    (image / "entrypoint").write_text('["vllm"]')
-    chat = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "ignore_eos": True}
-    script = tmp_path / "script"
-    script.write_text(
-        UNDER_COMPOSE.format(
-            image=launch.image, helper=HELPER_IMAGE, model=tiny_model, folder=folder, seconds=READY_SECONDS,
-            chat=json.dumps(chat), compose=CACHE / "targets" / "compose-sid" / "docker-compose",
-        ),
-        encoding="utf-8",
-    )  # fmt: skip
-    done = subprocess.run(
-        [REAL / "run_dockerd.sh", tmp_path / "images", script],
-        capture_output=True, text=True, check=False, env={**os.environ, "SECONDS_ALLOWED": str(2 * READY_SECONDS)},
-    )  # fmt: skip
-    told = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
-    log = (folder / "log").read_text(errors="replace") if (folder / "log").exists() else f"{done.stdout}\n{done.stderr}"
-    assert told.get("models", ""), log
-    assert json.loads(told["models"])["data"][0]["id"] == "chat"
-    assert json.loads(told["chat"])["usage"]["completion_tokens"] == 8
-    assert (told["status"], told["down"]) == ("0", "0"), log
-
-
-def tiny_facts(folder: Path) -> ModelFacts:
-    """The facts of the tiny model, as the lock would hold them."""
-    config = json.loads((folder / "config.json").read_text())
-    files = SafetensorsFacts(config=frozen(config), tensors=(), parameter_bytes=0, header_sha256=None)  # type: ignore[arg-type]
-    return ModelFacts(
-        source="hf://test/tiny", revision="b" * 40, kind="chat", kind_reason="config.json", safetensors=files,
-        files=tuple(FileFact(path=item.name, size_bytes=item.stat().st_size) for item in sorted(folder.iterdir())),
-    )  # fmt: skip
+def test_the_generated_service_serves_returns_after_a_kill_and_stops(tiny_model: Path, tmp_path: Path) -> None:
+    served = serve_under_compose(tiny_model, tmp_path)
+    answers(served)
+    assert served.told["verify"] == ""
+    assert (served.told["up"], served.told["stopped"]) == ("healthy", "0"), served.log
+    assert (served.told["down"], served.told["left"]) == ("0", "0"), served.log
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

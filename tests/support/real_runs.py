@@ -23,15 +23,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / "compiler"), str(ROOT / "tests" / "support
 from model_files import Sparse  # noqa: E402 - the path above makes it importable
 from test_llama_server import dense  # noqa: E402
 from tests.support.plans import make_cluster, make_host, make_instance, make_launch, make_plan, templates  # noqa: E402
+from tests.support.real_serving import TARGETS, said  # noqa: E402
 from tests.support.target_trees import install_systemd, put  # noqa: E402
 
 from gslc.ir.plan import ModelFile  # noqa: E402
 from gslc.targets.systemd import SystemdTarget  # noqa: E402
 
 REAL = ROOT / "tests" / "real"
-CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "targets"
 # A path that is the same on the building machine and inside, and that no unit hides (as /tmp and homes are).
 MODEL = Path("/var/cache/gslc-tests/tiny.gguf")
+NOTHING = "nothing"
+DEBIAN_IMAGE = "the image is a tree of Debian sid with llama-server, and also takes the place of the image that fetches"
+NETWORK_NAMESPACES = "hosts are network namespaces of one machine; the plan is made by hand"
 STEPS = ("verified", "started", "answered", "restarted", "stopped")
 
 
@@ -43,6 +46,7 @@ class Run:
     target: str
     version: str
     seen: dict[str, str]
+    stood_in: str
     log: str = ""
 
     @property
@@ -70,11 +74,6 @@ def build(folder: Path, text: str) -> Path:
         [sys.executable, "-m", "gslc", "build", "cluster.yaml", "-q"], cwd=folder, check=True, env=environment
     )
     return folder / "build"
-
-
-def said(text: str) -> dict[str, str]:
-    """`name: value` lines."""
-    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
 
 
 CLUSTER = """version: 1
@@ -134,12 +133,12 @@ true
 """,
             encoding="utf-8",
         )
-        environment = {**os.environ, "ROOTFS": str(CACHE / "systemd-sid"), "JOURNAL": str(folder / "journal")}
+        environment = {**os.environ, "ROOTFS": str(TARGETS / "systemd-sid"), "JOURNAL": str(folder / "journal")}
         done = subprocess.run(
             [REAL / "boot_systemd.sh", tree, script], capture_output=True, text=True, env=environment, check=False
         )
         journal = (folder / "journal").read_text(errors="replace") if (folder / "journal").exists() else ""
-    return result("llama.cpp", "systemd", done, journal)
+    return result("llama.cpp", "systemd", done, journal, NOTHING)
 
 
 def llama_compose() -> Run:
@@ -151,14 +150,14 @@ def llama_compose() -> Run:
         built = build(folder, CLUSTER.format(target="compose", model=MODEL))
         image = folder / "images" / "llama"
         ignored = shutil.ignore_patterns("dev", "proc")
-        shutil.copytree(CACHE / "systemd-sid", image, symlinks=True, ignore=ignored)
+        shutil.copytree(TARGETS / "systemd-sid", image, symlinks=True, ignore=ignored)
         (image / "image").write_text("registry.example/llama:1")
         (image / "entrypoint").write_text('["/usr/bin/llama-server"]')
         script = folder / "script"
         script.write_text(
             ASK
             + f"""
-compose={CACHE}/compose-sid/docker-compose
+compose={TARGETS}/compose-sid/docker-compose
 docker tag registry.example/llama:1 docker.io/library/python:3.13-slim
 cd {built}/compose/atlas
 echo "version: llama.cpp of Debian sid under compose $($compose version --short)"
@@ -177,7 +176,7 @@ true
         done = subprocess.run(
             [REAL / "run_dockerd.sh", folder / "images", script], capture_output=True, text=True, check=False
         )
-    return result("llama.cpp", "compose", done, "")
+    return result("llama.cpp", "compose", done, "", DEBIAN_IMAGE)
 
 
 def llama_rpc_systemd() -> Run:
@@ -250,7 +249,7 @@ def llama_rpc_systemd() -> Run:
                     text=True,
                     env={
                         **os.environ,
-                        "ROOTFS": str(CACHE / "systemd-sid"),
+                        "ROOTFS": str(TARGETS / "systemd-sid"),
                         "NETNS": namespace,
                         "JOURNAL": str(folder / f"{host}.journal"),
                     },
@@ -263,7 +262,7 @@ def llama_rpc_systemd() -> Run:
                 subprocess.run(["ip", "netns", "delete", namespace], check=False)
         journals = "".join(path.read_text(errors="replace")[-3000:] for path in sorted(folder.glob("*.journal")))
     done = subprocess.CompletedProcess([], 0, "".join(out for out, _ in outcomes), "".join(err for _, err in outcomes))
-    return result("llama.cpp over RPC, two hosts", "systemd", done, journals)
+    return result("llama.cpp over RPC, two hosts", "systemd", done, journals, NETWORK_NAMESPACES)
 
 
 NAMESPACES = """
@@ -298,7 +297,7 @@ true
 """
 
 
-def result(engine: str, target: str, done: subprocess.CompletedProcess[str], journal: str) -> Run:
+def result(engine: str, target: str, done: subprocess.CompletedProcess[str], journal: str, stood_in: str) -> Run:
     """What a script said, as a run."""
     found = said(done.stdout)
     return Run(
@@ -306,6 +305,7 @@ def result(engine: str, target: str, done: subprocess.CompletedProcess[str], jou
         target=target,
         version=found.get("version", "unknown"),
         seen={step: found[step] for step in STEPS if step in found},
+        stood_in=stood_in,
         log=json.dumps(found) + done.stderr + journal[-4000:],
     )
 

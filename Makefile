@@ -1,7 +1,7 @@
-# The six commands of daily work; see CONTRIBUTING.md.
+# The commands of daily work; see CONTRIBUTING.md.
 PYTHON ?= python3
 
-.PHONY: test lint golden docs bench bench-memory bench-vllm bench-placement bench-speed real
+.PHONY: test lint golden docs bench bench-memory bench-vllm bench-placement bench-speed real real-table
 
 test:
 	$(PYTHON) -m pytest
@@ -35,3 +35,6 @@ bench-speed:
 
 real:
 	$(PYTHON) -m pytest -m real -rA
+
+real-table:
+	$(PYTHON) tests/real/matrix.py

@@ -190,3 +190,12 @@ def test_what_auto_finds_fits(gslc: Program, model: Path) -> None:
         assert run.status == 0
         (device,) = run.json["estimate"]["devices"]
         assert device["total"] <= size
+
+
+@pytest.mark.parametrize("devices", [",", "24GiB,", " "])
+def test_a_card_without_a_name_is_wrong_usage(gslc: Program, tmp_path: Path, devices: str) -> None:
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"")
+    refused = gslc("estimate", f"file://{model}", "--devices", devices)
+    assert refused.status == 2
+    assert "--devices" in refused.err

@@ -145,10 +145,11 @@ def parse_size(text: str, option: str) -> int:
 def parse_devices(text: str, host_memory_bytes: int | None) -> tuple[GpuKind, ...]:
     """The cards, in the order given; a bare size has no model."""
     found: list[GpuKind] = []
-    for piece in text.split(","):
+    for piece in text.split(",") if text else ():
         word = piece.strip().strip('"')
         if not word:
-            continue
+            message = f"{text!r} names a card without a name; leave --devices out for the CPU"
+            raise click.BadParameter(message, param_hint="--devices")
         times, _, rest = word.partition("x")
         counted = times.isdigit() and rest != "" and not rest[0].isdigit()
         count, what = (int(times), rest.strip()) if counted else (1, word)

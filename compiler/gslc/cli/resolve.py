@@ -11,7 +11,7 @@ from gslc.cli.session import INPUT_ERROR, OUT_OF_DATE, OUTSIDE_FAILED, Session
 from gslc.documents.lock import write_lock
 from gslc.edges.files import write_whole
 from gslc.engines.asked import facts_current
-from gslc.ir.diagnostic import Diagnostic, Place, has_errors
+from gslc.ir.diagnostic import Diagnostic, has_errors
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Cluster, Model
 from gslc.ir.lock import Lock
@@ -98,15 +98,10 @@ def would_change(cluster: Cluster, model: Model, flag: str, lock_path: str) -> D
     source = model.source.text if model.source else ""
     return Diagnostic(
         code="GS208",
-        place=place_of(cluster, model),
+        place=cluster.places.at("models", model.name, "source"),
         message=f"{lock_path} has no facts of {model.name!r} ({source}), and {flag} forbids to change it",
         help="run gslc lock and commit the result",
     )
-
-
-def place_of(cluster: Cluster, model: Model) -> Place:
-    """Where the source of a model is written."""
-    return cluster.places.at("models", model.name, "source")
 
 
 class ProgressLine:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from gslc.documents.canonical import is_safe_path
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 
 NAME = "MANIFEST.json"
@@ -64,6 +65,4 @@ def is_digest(value: object) -> bool:
 
 def safe_path(path: object) -> bool:
     """True for a relative path with `/` that stays below its folder and isn't the manifest itself."""
-    if not isinstance(path, str) or not path or "\\" in path or "\0" in path or path == NAME:
-        return False
-    return all(part not in ("", ".", "..") for part in path.split("/"))
+    return isinstance(path, str) and path != NAME and is_safe_path(path)

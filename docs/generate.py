@@ -136,6 +136,8 @@ def whole_number(value: Schema) -> str:
 
 def plural(words: str) -> str:
     """What a list holds."""
+    if words.startswith("list of "):
+        return f"lists of {words.removeprefix('list of ')}"
     return {"text": "text", "map": "maps"}.get(
         words, f"{words.split(',', maxsplit=1)[0]}s" if words.startswith("number") else words
     )

@@ -182,6 +182,14 @@ class Reader:
         """A list of whole numbers from 0, or None where it is null or missing."""
         return None if self.value.get(key) is None else self.naturals(key)
 
+    def lists_of_naturals(self, key: str) -> tuple[tuple[int, ...], ...]:
+        """A list of lists of whole numbers from 0; empty where it is missing."""
+        member = self.value.get(key, [])
+        if not isinstance(member, list):
+            raise self.wrong(key, "a list of lists")
+        items = Reader({str(number): item for number, item in enumerate(member)}, (*self.path, key))
+        return tuple(items.naturals(name) for name in items.value)
+
     def text_list(self, key: str) -> tuple[str, ...]:
         """A list of texts."""
         member = self.value.get(key)

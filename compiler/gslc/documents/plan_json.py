@@ -108,6 +108,7 @@ def host_summaries(hosts: tuple[Host, ...]) -> tuple[HostSummary, ...]:
             reserved_memory_bytes=host.reserved_memory_bytes,
             reserved_gpu_memory_bytes=host.reserved_gpu_memory_bytes,
             gpus=tuple(GpuSummary(model=gpu.kind.model, memory_bytes=gpu.kind.memory_bytes) for gpu in host.gpus),
+            nvlink=host.nvlink,
         )
         for host in sorted(hosts, key=lambda host: host.name)
     )
@@ -123,6 +124,7 @@ def _host_json(host: HostSummary) -> JsonObject:
         "unified_memory": host.unified_memory,
         "reserved": {"memory": host.reserved_memory_bytes, "gpu_memory": host.reserved_gpu_memory_bytes},
         "gpus": [{"model": gpu.model, "memory": gpu.memory_bytes} for gpu in host.gpus],
+        **({"nvlink": [list(island) for island in host.nvlink]} if host.nvlink else {}),
     }
 
 

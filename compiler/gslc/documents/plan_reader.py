@@ -149,6 +149,7 @@ def _host(item: Reader) -> HostSummary:
             GpuSummary(model=gpu.text("model"), memory_bytes=gpu.natural("memory"))
             for gpu in item.objects("gpus", optional=True)
         ),
+        nvlink=item.lists_of_naturals("nvlink"),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, cast
 from gslc.frontend import names, sizes
 from gslc.frontend.fields import Fields, Scan, read_fields, read_map
 from gslc.frontend.mistake import shown
+from gslc.frontend.nvlink import MAX_GPUS, read_nvlink
 from gslc.frontend.sizes import ScalarReader
 from gslc.frontend.source import Map, Mark, Node
 from gslc.ir.host_share import shared_memory_bytes
@@ -20,7 +21,6 @@ ARCH_NAMES = ("amd64", "arm64")
 VENDORS = ("nvidia", "amd", "apple", "ascend", "intel", "mthreads")
 DRIVERS = ("docker", "raw_exec")
 FACT_LABELS = ("os", "arch", "host")  # set by gslc on every host
-MAX_GPUS = 1_024  # of one host
 MAX_GUESSES = 20  # unknown names for which the table is searched
 GPU_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}\Z")
 DEFAULT_MODEL_DIR = "/var/lib/gslc/models"
@@ -30,7 +30,7 @@ ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  # refused as an address, nothi
 HOST_KEYS = frozenset(
     {
         "address", "listen", "os", "arch", "memory", "unified_memory", "reserved", "labels", "target", "model_dir",
-        "engines", "nomad_driver", "gpus",
+        "engines", "nomad_driver", "gpus", "nvlink",
     }
 )  # fmt: skip
 GPU_KEYS = frozenset({"model", "count", "vendor", "memory", "compute_capability", "uuid"})
@@ -84,6 +84,9 @@ def read_host(scan: Scan, name: str, node: Node, mark: Mark, defaults: HostDefau
     if 0 < memory <= reserved_memory:
         refuse_reserved(fields, name, memory, reserved_memory)
     labels = fields.take_node("labels", read_labels, {})
+    before = len(scan.problems.found)
+    gpus = read_gpus(fields, name, defaults.gpu_table, memory if unified else None)
+    nvlink = read_nvlink(fields, name, gpus, sound=len(scan.problems.found) == before)
     return Host(
         name=name,
         address=address,
@@ -99,7 +102,8 @@ def read_host(scan: Scan, name: str, node: Node, mark: Mark, defaults: HostDefau
         model_dir=take("model_dir", names.absolute_path, DEFAULT_MODEL_DIR),
         engines=read_engines(fields, defaults.engines),
         nomad_driver=cast("Literal['docker', 'raw_exec'] | None", take("nomad_driver", driver_name, None)),
-        gpus=read_gpus(fields, name, defaults.gpu_table, memory if unified else None),
+        gpus=gpus,
+        nvlink=nvlink,
     )
 
 

@@ -86,6 +86,7 @@ class Host:
     engines: Mapping[str, EnginePin]  # this host's overrides
     nomad_driver: Literal["docker", "raw_exec"] | None
     gpus: tuple[Gpu, ...]
+    nvlink: tuple[tuple[int, ...], ...] = ()  # islands: cards linked to each other, two or more; (): not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ class HostClass:
     engines: tuple[tuple[str, EnginePin], ...]  # resolved: cluster pins with the host's overrides, sorted by name
     nomad_driver: str | None = None
     has_uuids: bool = False
+    nvlink: tuple[tuple[int, ...], ...] = ()  # islands of linked cards; (): not said
 
     def __hash__(self) -> int:
         """A hash of the sizes alone: classes are looked up once per model, and the nested kinds are slow to hash."""

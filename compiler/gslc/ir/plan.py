@@ -178,6 +178,7 @@ class HostSummary:
     reserved_memory_bytes: int = 0
     reserved_gpu_memory_bytes: int = 0  # on each GPU
     gpus: tuple[GpuSummary, ...] = ()
+    nvlink: tuple[tuple[int, ...], ...] = ()  # islands of linked cards; (): not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

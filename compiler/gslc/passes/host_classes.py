@@ -39,6 +39,7 @@ def _class_of(host: Host, engines: tuple[tuple[str, EnginePin], ...]) -> HostCla
         engines=engines,
         nomad_driver=host.nomad_driver,
         has_uuids=any(gpu.uuid is not None for gpu in host.gpus),
+        nvlink=host.nvlink,
     )
 
 

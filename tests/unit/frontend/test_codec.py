@@ -435,3 +435,69 @@ def test_a_token_is_refused_wherever_it_stands_and_never_shown(line: str) -> Non
     found = [one for one in read_cluster((document,), SmallTable()).diagnostics if one.code == "GS160"]
     assert [one.place.line for one in found] == [7]
     assert "abcdefgh" not in found[0].message
+
+
+# ------------------------------------------------------------------ NVLink
+
+FOUR_CARDS = "gpus: [{model: NVIDIA GeForce RTX 4090, count: 4}]"
+
+
+def nvlink_host(*lines: str) -> str:
+    """A cluster of one host whose keys stand one a line, from line 5 on."""
+    return "\n".join(["version: 1", "name: lab", "hosts:", "  atlas:", *(f"    {line}" for line in lines), ""])
+
+
+def test_groups_of_linked_cards_arrive_in_order_however_they_are_written() -> None:
+    host = host_of(f"{FOUR_CARDS}, nvlink: [[3, 2], [1, 0]]")
+    assert host.nvlink == ((0, 1), (2, 3))
+    assert host_of(f"{FOUR_CARDS}, nvlink: []").nvlink == host_of(FOUR_CARDS).nvlink == ()
+
+
+@pytest.mark.parametrize(
+    ("nvlink", "gpus", "place", "words"),
+    [
+        (
+            "[[0, 1], [2, 4]]",
+            FOUR_CARDS,
+            "6:26",
+            "group 2 of nvlink of host atlas names GPU 4, but host atlas has GPU 0 to 3",
+        ),
+        ("[[0, 1], [1, 2]]", FOUR_CARDS, "6:23", "names GPU 1 again, which stands in line 6, column 18 too"),
+        ("[[0, 0]]", FOUR_CARDS, "6:18", "names GPU 0 again"),
+        ("[[0], [2, 3]]", FOUR_CARDS, "6:14", "group 1 of nvlink of host atlas has one card"),
+        ("[[]]", FOUR_CARDS, "6:14", "has no card"),
+        ("[[0, 1]]", "os: linux", "6:15", "host atlas has no GPUs"),
+        (
+            "[[0, 1]]",
+            "gpus: [{model: AMD Instinct MI300X, count: 2}]",
+            "6:15",
+            "which is made by amd (AMD Instinct MI300X)",
+        ),
+    ],
+)
+def test_a_link_that_can_t_be_is_refused_where_it_stands(nvlink: str, gpus: str, place: str, words: str) -> None:
+    found = read_text(nvlink_host("memory: 64GiB", f"nvlink: {nvlink}", gpus)).diagnostics
+    assert brief(found[0]) == f"{place} GS155"
+    assert words in found[0].message
+    assert found[0].help
+    assert {diagnostic.code for diagnostic in found} == {"GS155"}
+
+
+@pytest.mark.parametrize(
+    ("nvlink", "mistake"),
+    [
+        ("0-1", "6:13 GS132"),
+        ("[0, 1]", "6:14 GS132"),
+        ("[[0, one]]", "6:18 GS134"),
+        ('[["0", 1]]', "6:15 GS134"),
+        ("[[0, 1024]]", "6:18 GS137"),
+        ("", "6:12 GS133"),
+    ],
+)
+def test_links_of_another_shape_are_refused(nvlink: str, mistake: str) -> None:
+    assert mistakes_in(nvlink_host("memory: 64GiB", f"nvlink: {nvlink}", FOUR_CARDS))[0] == mistake
+
+
+def test_a_mistake_among_the_cards_is_told_alone() -> None:
+    cards = "gpus: [{model: NVIDIA GeForce RTX 4090}, {model: NVIDIA Nothing}]"
+    assert mistakes_in(nvlink_host("memory: 64GiB", cards, "nvlink: [[0, 1]]")) == ["6:54 GS150"]

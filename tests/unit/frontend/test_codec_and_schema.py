@@ -33,6 +33,7 @@ CODEC_ONLY = {
     "GS152": "what a host's GPUs are and hold together",
     "GS153": "the sum of the counts",
     "GS154": "the same UUID on two hosts",
+    "GS155": "which cards a host has, and a card in two groups",
     "GS160": "what looks like a token",
     "GS161": "variables of the placement",
     "GS162": "variables of the loader",
@@ -97,6 +98,7 @@ hosts = st.fixed_dictionaries(
         "engines": engines,
         "nomad_driver": st.sampled_from(["docker", "raw_exec"]),
         "gpus": st.lists(gpus, max_size=3),
+        "nvlink": st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=4, unique=True), max_size=3),
     },
 )
 requirements = st.lists(
@@ -217,6 +219,9 @@ SPOILERS: list[Json] = [
     "con",
     "A B",
     [{}],
+    [1],
+    [1, 1],
+    [[0, 1], [2]],
 ]
 
 

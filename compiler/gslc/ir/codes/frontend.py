@@ -193,6 +193,13 @@ CODES: CodeTable = {
         meaning="A GPU's UUID is given twice.",
         remedy="Copy each card's own UUID from nvidia-smi -L.",
     ),
+    "GS155": CodeEntry(
+        title="NVLink between cards that can't have it",
+        meaning="A group under `nvlink` has fewer than two cards, a card that another group has or that the host does "
+        "not have, or one that is not made by NVIDIA.",
+        remedy="Write each group of linked cards once, by the indices of `gpus`; `nvidia-smi topo -m` shows the links "
+        "as NV1, NV2 …",
+    ),
     "GS160": CodeEntry(
         title="a literal secret",
         meaning="A token, key or password stands in the file, or would stand on a command line where everyone sees it.",

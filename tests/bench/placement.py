@@ -43,7 +43,7 @@ Peer = Callable[[Problem], Cost]
 
 
 def greedy(problem: Problem, order: Callable[[Replica], tuple[int, ...]], style: int) -> Cost:
-    """The cost of one greedy pass: unplaced, offloaded bytes, moves, ranks, cards, crowding."""
+    """The cost of one greedy pass: unplaced, offloaded bytes, moves, ranks, cards, crowding, crossings."""
     state = State(problem)
     search = Search(problem, state, Fitter(problem), Weigher(problem, {}), frozenset())
     search.greedy(list(problem.replicas), order, style)
@@ -93,7 +93,7 @@ def ours(fleet: Cluster) -> tuple[Cost, float]:
     assert placement is not None
     stats = placement.stats
     ranks = sum(entry.choice.rank for entry in placement.assignments)
-    return (stats.replicas - stats.placed, stats.offloaded_bytes, 0, ranks, stats.gpus_used, 0), seconds
+    return (stats.replicas - stats.placed, stats.offloaded_bytes, 0, ranks, stats.gpus_used, 0, 0), seconds
 
 
 # ------------------------------------------------------------------ tables

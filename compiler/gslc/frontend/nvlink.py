@@ -17,7 +17,7 @@ card_index = sizes.whole_number(0, MAX_GPUS - 1)
 
 
 def read_nvlink(fields: Fields, host: str, gpus: Sequence[Gpu], *, sound: bool) -> tuple[tuple[int, ...], ...]:
-    """The islands of a host, indices and islands in order. sound: `gpus` are all that the host has, without mistakes."""
+    """The islands of a host, indices and islands in order. sound: `gpus` were read without a mistake."""
     found = fields.find("nvlink")
     if found is None:
         return ()

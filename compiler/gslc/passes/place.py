@@ -8,6 +8,7 @@ from gslc.ir.lock import Lock, Seat
 from gslc.ir.placement import Assignment, Candidates, Placement
 from gslc.ir.plan import Unplaced
 from gslc.passes.placing.fit import Fitter
+from gslc.passes.placing.islands import join_islands
 from gslc.passes.placing.ports import Ports, give_ports
 from gslc.passes.placing.problem import Problem, Replica, problem_of
 from gslc.passes.placing.refusal import explain_unplaced
@@ -33,6 +34,7 @@ def place_models(
     if not replan:
         hold_locked_ports(state, kept)
     fill(problem, state, fitter, kept, replan=replan)
+    join_islands(problem, state, staying(problem, state, kept))
     ports = give_ports(problem, state, kept.locked, staying(problem, state, kept))
     for number, _ in ports.short:
         if state.positions[number] is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from gslc.ir.diagnostic import Decision
 from gslc.ir.inputs import Vendor
+from gslc.ir.nvlink import linked_cards, links_of
 from gslc.ir.placement import Choice, Elastic, FreeGpu, FreeHost, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
 from gslc.memory.gguf.footprint import Device
@@ -142,10 +143,16 @@ def _free(gpus: tuple[FreeGpu, ...]) -> tuple[int, ...]:
     return tuple(gpu.free_bytes for gpu in gpus)
 
 
-def _roomiest(gpus: tuple[FreeGpu, ...], count: int) -> tuple[FreeGpu, ...]:
-    """The `count` cards with the most room, in index order; of equal ones the lower indices."""
-    chosen = sorted(gpus, key=lambda gpu: (-gpu.free_bytes, gpu.index))[:count]
-    return tuple(sorted(chosen, key=lambda gpu: gpu.index))
+def _roomiest(host: FreeHost, count: int) -> tuple[FreeGpu, ...]:
+    """The `count` cards with the most room, in index order; of equal ones linked ones, then the lower indices."""
+    ranked = [(-gpu.free_bytes, gpu.index) for gpu in sorted(host.gpus, key=lambda gpu: gpu.index)]
+    islands = host.host_class.nvlink
+    if islands:
+        indices = linked_cards(ranked, count, links_of(islands, ranked[-1][1] + 1))
+    else:
+        indices = [index for _, index in sorted(ranked)[:count]]
+    by_index = {gpu.index: gpu for gpu in host.gpus}
+    return tuple(by_index[index] for index in sorted(indices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +168,7 @@ class SeveralGpus:
         """The fewest cards that hold all (or the pinned number of) layers."""
         host = hosts[0]
         for count in self._counts(len(host.gpus)):
-            gpus = _roomiest(host.gpus, count)
+            gpus = _roomiest(host, count)
             plan = self._plan(gpus)
             if plan is not None and plan.footprint.host.total <= host.memory_free:
                 return self._choice(plan, gpus)
@@ -262,7 +269,7 @@ class Partial:
         host = hosts[0]
         best: tuple[int, Choice] | None = None
         for count in range(1, min(len(host.gpus), DEVICES_MAX) + 1):
-            gpus = _roomiest(host.gpus, count)
+            gpus = _roomiest(host, count)
             plan = self.ways.planner.partial(_devices(gpus), _free(gpus), host.memory_free)
             if plan is None:
                 continue
@@ -295,7 +302,7 @@ class Partial:
 
 def _chosen_cards(hosts: tuple[FreeHost, ...], count: int) -> tuple[tuple[FreeGpu, ...], ...]:
     """The roomiest `count` cards, one at least on every host."""
-    picked = {(i, gpu.index) for i, host in enumerate(hosts) for gpu in _roomiest(host.gpus, 1)}
+    picked = {(i, gpu.index) for i, host in enumerate(hosts) for gpu in _roomiest(host, 1)}
     rest = sorted(
         ((-gpu.free_bytes, i, gpu.index) for i, host in enumerate(hosts) for gpu in host.gpus),
     )

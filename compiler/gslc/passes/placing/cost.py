@@ -20,9 +20,10 @@ class Weigher:
         self.priorities = sorted({task.priority for task in problem.tasks}, reverse=True)
         self.level = [self.priorities.index(replica.task.priority) for replica in problem.replicas]
         self.spreads = [task for task in problem.tasks if task.spread]
+        self.linked = any(problem.links)
 
     def cost(self, state: State) -> Cost:
-        """Unplaced replicas by priority, offloaded bytes, moves, ranks, cards in use, crowding."""
+        """Unplaced replicas by priority, offloaded bytes, moves, ranks, cards in use, crowding, crossings."""
         unplaced = [0] * len(self.priorities)
         offload = moves = ranks = 0
         homes = self.homes
@@ -36,7 +37,7 @@ class Weigher:
             home = homes.get(number)
             if home is not None and home != position.spots:
                 moves += 1
-        return (*unplaced, offload, moves, ranks, self.cards(state), self.crowding(state))
+        return (*unplaced, offload, moves, ranks, self.cards(state), self.crowding(state), self.crossings(state))
 
     def cards(self, state: State) -> int:
         """Cards that a replica uses which is to be packed; cards that only spread models use are not counted."""
@@ -59,3 +60,14 @@ class Weigher:
                     counts[host] = counts.get(host, 0) + 1
             total += sum(count * (count - 1) // 2 for count in counts.values())
         return total
+
+    def crossings(self, state: State) -> int:
+        """Groups of cards that are not all in one NVLink island, on hosts that know theirs."""
+        if not self.linked:
+            return 0
+        return sum(
+            state.crosses(part, spot)
+            for position in state.positions
+            if position is not None
+            for part, spot in zip(position.option.parts, position.spots, strict=True)
+        )

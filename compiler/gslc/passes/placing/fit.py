@@ -11,8 +11,8 @@ from gslc.passes.placing.state import ALONE, Pool, Position, Spot, State
 
 Key: TypeAlias = tuple[int, ...]  # lower is better, compared left to right
 Fit: TypeAlias = tuple[
-    tuple[int, ...], int, int, int, int
-]  # cards, new cards, bytes left, untouched cards, memory left
+    tuple[int, ...], int, int, int, int, int
+]  # cards, new cards, bytes left, untouched cards, memory left, 1 where they cross NVLink islands
 Style: TypeAlias = int
 BINPACK = 0  # no new card where one in use will do, then the tightest
 TIGHTEST = 1  # the tightest card, in use or not
@@ -121,11 +121,11 @@ class Fitter:
                 if admitted is None:
                     continue
                 host = admitted
-            cards, new, left, untouched, memory_left = fit
+            cards, new, left, untouched, memory_left, crosses = fit
             if style == BINPACK:
-                score: Key = (new, left, untouched, memory_left, host)
+                score: Key = (new, left, untouched, memory_left, crosses, host)
             else:
-                score = (left, new, untouched, memory_left, host) if style == TIGHTEST else (host,)
+                score = (left, new, untouched, memory_left, crosses, host) if style == TIGHTEST else (host,)
             if best is None or score < best[0]:
                 best = (score, (host, cards))
             found += 1
@@ -145,7 +145,8 @@ class Fitter:
                 new += 1
         if not part.exclusive:
             left -= sum(part.needs)
-        return (cards, new, left, state.untouched[host], state.memory[host] - part.memory)
+        crosses = int(state.crosses(part, (host, cards)))
+        return (cards, new, left, state.untouched[host], state.memory[host] - part.memory, crosses)
 
     def _best_by_host(
         self, state: State, task: ModelTask, part: Part, hosts: tuple[int, ...], style: Style
@@ -166,12 +167,14 @@ class Fitter:
                 fit = self._fit(state, task, part, host)
             if fit is None:
                 continue
-            cards, new, left, untouched, memory_left = fit
+            cards, new, left, untouched, memory_left, crosses = fit
             if task.spread:
                 crowd = state.of_model.get((task.index, host), 0)
-                score: Key = (crowd, len(state.on_host[host]), -new, -memory_left, host)
+                score: Key = (crowd, len(state.on_host[host]), -new, -memory_left, crosses, host)
+            elif style == BINPACK:
+                score = (new, left, untouched, memory_left, crosses, host)
             else:
-                score = (new, left, untouched, memory_left, host) if style == BINPACK else (left, new, host)
+                score = (left, new, crosses, host)
             if best is None or score < best[0]:
                 best = (score, (host, cards))
         return best
@@ -181,7 +184,8 @@ class Fitter:
         memory_left = state.memory[host] - part.memory
         if task.spread:
             crowd = state.of_model.get((task.index, host), 0)
-            return (option.offload, option.rank, crowd, len(state.on_host[host]), -memory_left, host)
+            crosses = int(state.crosses(part, (host, cards)))
+            return (option.offload, option.rank, crowd, len(state.on_host[host]), -memory_left, crosses, host)
         if not cards:
             return (option.offload, option.rank, 0, state.untouched[host], memory_left, host)
         free, users = state.free[host], state.users[host]
@@ -192,7 +196,8 @@ class Fitter:
                 new += 1
         if not part.exclusive:
             left -= sum(part.needs)
-        return (option.offload, option.rank, new, left, state.untouched[host], memory_left, host)
+        crosses = int(state.crosses(part, (host, cards)))
+        return (option.offload, option.rank, new, left, state.untouched[host], memory_left, crosses, host)
 
     # -------------------------------------------------------- several hosts
 

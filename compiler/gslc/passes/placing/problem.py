@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
+from gslc.ir.nvlink import Links, links_of
 from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
 
 FEW_PORTS = 256  # a host with as many replicas on it is not expected; below, ports are counted while placing
@@ -30,7 +31,17 @@ class Part:
     indices: tuple[int, ...] | None
     ports: int
     ways: tuple[tuple[str, int], ...]  # how to ask a pool for hosts, see State.value_of
-    fits: dict[int, tuple[tuple[int, ...], int, int, int, int] | None] = field(default_factory=dict)  # by condition
+    fits: dict[int, tuple[tuple[int, ...], int, int, int, int, int] | None] = field(
+        default_factory=dict
+    )  # by condition
+
+    @property
+    def group(self) -> bool:
+        """True for several cards that work as one: they exchange data at every step, so that links between them count.
+
+        Layers shared out over uneven cards (GGUF) hand over one activation a token: that is no group.
+        """
+        return self.count > 1 and self.same_kind
 
 
 @dataclass(slots=True, eq=False)
@@ -286,6 +297,7 @@ class Problem:
     one_kind: tuple[bool, ...]
     kind_numbers: Mapping[GpuKind, int]
     reachable: tuple[bool, ...]  # has an address
+    links: tuple[Links, ...]  # per host: the NVLink island of each card; () where the host doesn't say
     ports: int | None = None  # how many a host has in port_range, where that is few enough to matter
     conditions: dict[object, int] = field(default_factory=dict)  # what is free on a host -> its number, for all states
     examples: list[Example] = field(default_factory=list)  # by number
@@ -336,6 +348,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
         one_kind=tuple(len(set(row)) <= 1 for row in kinds),
         kind_numbers=kind_numbers,
         reachable=tuple(host.address is not None for host in hosts),
+        links=tuple(links_of(host.nvlink, len(host.gpus)) if host.nvlink else () for host in hosts),
         ports=last_port - first_port + 1 if few_ports else None,
     )
 

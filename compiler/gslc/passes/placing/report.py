@@ -5,6 +5,7 @@ from __future__ import annotations
 from gslc.ir.diagnostic import Decision, Diagnostic, Exhausted, Outranked, Refusal
 from gslc.ir.lock import LockedPlacement, Seat
 from gslc.ir.placement import Assignment, HostUsage, PlacementStats
+from gslc.passes.placing.linked import island_decisions
 from gslc.passes.placing.problem import Option, Problem, Replica, Zone
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.sticky import Kept
@@ -69,7 +70,7 @@ def placed_decisions(
         place=place,
         scope="fleet",
     )
-    return (layout, seat)
+    return (layout, seat, *island_decisions(problem, state, replica, kept=chosen == "kept"))
 
 
 def _refused_layouts(replica: Replica, position: Position) -> tuple[Refusal, ...]:

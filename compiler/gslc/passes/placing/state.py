@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gslc.ir.nvlink import Links, islands_in, linked_cards
 from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
@@ -123,11 +124,11 @@ class State:
     # -------------------------------------------------------- conditions and pools
 
     def _grounds(self) -> list[int]:
-        """A number for hosts with the same cards and the same kind of memory."""
+        """A number for hosts with the same cards, the same links between them and the same kind of memory."""
         numbers: dict[object, int] = {}
         problem = self.problem
         return [
-            numbers.setdefault((problem.kinds[host], problem.unified[host]), len(numbers))
+            numbers.setdefault((problem.kinds[host], problem.unified[host], problem.links[host]), len(numbers))
             for host in range(len(problem.hosts))
         ]
 
@@ -275,11 +276,25 @@ class State:
             usable = [entry for entry in usable if kinds[entry[1]] == wanted]
         if len(usable) < part.count:
             return None
+        links = problem.links[host]
         if part.count == 1:
-            return (min(usable)[1],)
+            return (self._loosest(host, usable, links) if links else min(usable)[1],)
         if part.same_kind and not problem.one_kind[host]:
             return self._cards_of_one_kind(part, host, usable)
-        return _best_cards(part, usable, free)
+        return _best_cards(part, usable, free, links)
+
+    def _loosest(self, host: int, usable: list[tuple[int, int]], links: Links) -> int:
+        """The tightest card; of equal ones one in the island with the fewest untouched cards: others stay whole."""
+        users = self.users[host]
+        whole: dict[int, int] = {}
+        for card, island in enumerate(links):
+            whole[island] = whole.get(island, 0) + (users[card] == 0)
+        return min((size, whole[links[card]], card) for size, card in usable)[2]
+
+    def crosses(self, part: Part, spot: Spot) -> bool:
+        """True for a group of cards that are not all in one NVLink island of a host that knows its islands."""
+        host, cards = spot
+        return part.group and islands_in(self.problem.links[host], cards) > 1
 
     def _named_cards(self, part: Part, host: int, allowed: object) -> Cards | None:
         free, users = self.free[host], self.users[host]
@@ -301,7 +316,7 @@ class State:
             group = [entry for entry in usable if kinds[entry[1]] == kind]
             if len(group) < part.count:
                 continue
-            cards = _best_cards(part, group, self.free[host])
+            cards = _best_cards(part, group, self.free[host], self.problem.links[host])
             if cards is None:
                 continue
             size = sum(self.free[host][card] for card in cards)
@@ -329,10 +344,12 @@ class State:
 UNTOUCHED = 1 << 60  # sorts cards that nobody uses behind all that are in use; larger than any memory
 
 
-def _best_cards(part: Part, usable: list[tuple[int, int]], free: list[int]) -> Cards | None:
-    """The tightest cards for the needs, largest need first; always finds cards where there are any."""
+def _best_cards(part: Part, usable: list[tuple[int, int]], free: list[int], links: Links) -> Cards | None:
+    """The tightest cards for the needs, largest need first, of equal ones linked; finds cards where there are any."""
     usable.sort()
     if part.uniform:
+        if links:
+            return tuple(sorted(linked_cards(usable, part.count, links)))
         return tuple(sorted(card for _, card in usable[: part.count]))
     chosen: dict[int, int] = {}
     left = [card for _, card in usable]

@@ -7,6 +7,7 @@ from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock, Seat
 from gslc.ir.placement import Assignment, Candidates, Placement
 from gslc.ir.plan import Unplaced
+from gslc.passes.placing.cost import Weigher
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.islands import join_islands
 from gslc.passes.placing.ports import Ports, give_ports
@@ -14,7 +15,7 @@ from gslc.passes.placing.problem import Problem, Replica, problem_of
 from gslc.passes.placing.refusal import explain_unplaced
 from gslc.passes.placing.replan import try_replan
 from gslc.passes.placing.report import moved_note, placed_decisions, stats_of
-from gslc.passes.placing.search import fill
+from gslc.passes.placing.search import fill, homes_of
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.sticky import Kept, keep_locked
 
@@ -34,7 +35,9 @@ def place_models(
     if not replan:
         hold_locked_ports(state, kept)
     fill(problem, state, fitter, kept, replan=replan)
-    join_islands(problem, state, staying(problem, state, kept))
+    if problem.linked:
+        weigher = Weigher(problem, homes_of(problem, kept))
+        join_islands(problem, state, weigher, staying(problem, state, kept))
     ports = give_ports(problem, state, kept.locked, staying(problem, state, kept))
     for number, _ in ports.short:
         if state.positions[number] is not None:

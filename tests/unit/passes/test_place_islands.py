@@ -19,7 +19,7 @@ from gslc.ir.nvlink import islands_in, linked_cards, links_of
 from gslc.ir.plan import Layout
 from gslc.passes.check import check_plan
 from gslc.passes.placing.cost import Weigher
-from gslc.passes.placing.islands import join_islands
+from gslc.passes.placing.islands import deal_out, join_islands
 from gslc.passes.placing.problem import Problem, problem_of
 from gslc.passes.placing.state import Position, State
 
@@ -106,6 +106,31 @@ def test_a_host_whose_islands_are_whole_is_taken_where_the_rest_is_equal() -> No
         [model("pair", need(2, 20))],
     )
     assert where(place(fleet)) == {"pair-0": "b:0,1"}
+
+
+def test_a_group_goes_to_another_host_for_a_whole_island_and_not_for_more_cards() -> None:
+    hosts = [host("a", [24] * 4, nvlink=PAIRS), host("b", [24] * 4, nvlink=PAIRS)]
+    singles = model("s", need(1, 20), replicas=2)
+    lock = locked(("s", 0, (0,)), ("s", 1, (2,)))
+    assert where(place(cluster(hosts, [singles, model("pair", need(2, 20))]), lock))["pair-0"] == "b:0,1"
+    halves = cluster(hosts, [model("s", need(1, 10), replicas=2), model("pair", need(2, 12))])
+    assert where(place(halves, lock))["pair-0"] == "a:0,2"
+
+
+def test_replicas_are_numbered_by_host_and_card_after_all() -> None:
+    fleet = cluster(
+        [host("a", [24] * 8, nvlink=((0, 7), (1, 6), (2, 5), (3, 4)))], [model("pair", need(2, 20), replicas=4)]
+    )
+    assert list(where(place(fleet)).values()) == ["a:0,7", "a:1,6", "a:2,5", "a:3,4"]
+
+
+def test_a_large_fleet_has_no_group_that_could_lie_in_an_island() -> None:
+    hosts = [host(f"h{index:03}", [80] * 8, 512, nvlink=((0, 4), (1, 5), (2, 6), (3, 7))) for index in range(100)]
+    fleet = cluster(hosts, [model("pair", need(2, 70), replicas=250), model("one", need(1, 70), replicas=250)])
+    links = links_of(hosts[0].nvlink, 8)
+    found = where(place(fleet))
+    assert len(found) == 500
+    assert all(islands_in(links, cards_of(spot)) == 1 for spot in found.values())
 
 
 def test_a_group_over_two_hosts_lies_in_an_island_of_each() -> None:
@@ -303,7 +328,7 @@ def test_no_exchange_of_equal_cards_is_better_and_nothing_else_changes(
     before, best = weigher.cost(state), best_by_permutation(problem, state, held)
     kept = {number: state.positions[number] for number in held}
     room = sorted(zip(problem.kinds[0], state.free[0], state.users[0], strict=True))
-    join_islands(problem, state, held)
+    deal_out(problem, state, held)
     after = weigher.cost(state)
     seats = {number: position.spots[0][1] for number, position in enumerate(state.positions) if position is not None}
     groups = {number: position.option.parts[0].group for number, position in enumerate(state.positions) if position}
@@ -312,8 +337,35 @@ def test_no_exchange_of_equal_cards_is_better_and_nothing_else_changes(
     assert {number: state.positions[number] for number in held} == kept
     assert sorted(zip(problem.kinds[0], state.free[0], state.users[0], strict=True)) == room
     again = state.snapshot()
-    join_islands(problem, state, held)
+    assert deal_out(problem, state, held) == {}
     assert state.snapshot() == again
+
+
+@given(linked_hosts("h0", 6), linked_hosts("h1", 4), linked_models(), st.data())
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_joining_islands_costs_no_earlier_term_and_moves_nobody_who_is_held(
+    one: Host, other: Host, models: list[Model], data: st.DataObject
+) -> None:
+    fleet = fleet_of([one, other], models)
+    problem = problem_of(candidates_of(fleet), fleet)
+    state = State(problem)
+    held = thrown(problem, state, data)
+    kept = {number: state.positions[number] for number in held}
+    weigher = Weigher(problem, {number: position.spots for number, position in kept.items() if position is not None})
+    before, alone = weigher.cost(state), State(problem)
+    alone.restore(state.snapshot())
+    deal_out(problem, alone, held)
+    join_islands(problem, state, weigher, held)
+    after = weigher.cost(state)
+    assert after[:-1] <= before[:-1]
+    assert after <= weigher.cost(alone)
+    assert {number: state.positions[number] for number in held} == kept
+    for replica in problem.replicas:  # what is placed is allowed where it is
+        position = state.positions[replica.id]
+        if position is not None:
+            state.release(replica)
+            assert state.allows(replica.task, position)
+            state.take(replica, position)
 
 
 @given(st.tuples(linked_hosts("h0", 5), linked_hosts("h1", 4), linked_hosts("h2", 4)), linked_models())
@@ -373,6 +425,6 @@ def test_sixteen_cards_dealt_badly_are_put_right_in_few_steps() -> None:
     weigher = Weigher(problem, {})
     assert weigher.crossings(state) == 8
     start = time.process_time()
-    join_islands(problem, state, ())
+    join_islands(problem, state, weigher, ())
     assert time.process_time() - start < 0.05
     assert weigher.crossings(state) == 0

@@ -20,7 +20,6 @@ class Weigher:
         self.priorities = sorted({task.priority for task in problem.tasks}, reverse=True)
         self.level = [self.priorities.index(replica.task.priority) for replica in problem.replicas]
         self.spreads = [task for task in problem.tasks if task.spread]
-        self.linked = any(problem.links)
 
     def cost(self, state: State) -> Cost:
         """Unplaced replicas by priority, offloaded bytes, moves, ranks, cards in use, crowding, crossings."""
@@ -63,7 +62,7 @@ class Weigher:
 
     def crossings(self, state: State) -> int:
         """Groups of cards that are not all in one NVLink island, on hosts that know theirs."""
-        if not self.linked:
+        if not self.problem.linked:
             return 0
         return sum(
             state.crosses(part, spot)

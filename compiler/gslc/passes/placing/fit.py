@@ -145,7 +145,7 @@ class Fitter:
                 new += 1
         if not part.exclusive:
             left -= sum(part.needs)
-        crosses = int(state.crosses(part, (host, cards)))
+        crosses = int(state.crosses(part, (host, cards))) if self.problem.linked else 0
         return (cards, new, left, state.untouched[host], state.memory[host] - part.memory, crosses)
 
     def _best_by_host(
@@ -184,7 +184,7 @@ class Fitter:
         memory_left = state.memory[host] - part.memory
         if task.spread:
             crowd = state.of_model.get((task.index, host), 0)
-            crosses = int(state.crosses(part, (host, cards)))
+            crosses = int(state.crosses(part, (host, cards))) if self.problem.linked else 0
             return (option.offload, option.rank, crowd, len(state.on_host[host]), -memory_left, crosses, host)
         if not cards:
             return (option.offload, option.rank, 0, state.untouched[host], memory_left, host)
@@ -196,7 +196,7 @@ class Fitter:
                 new += 1
         if not part.exclusive:
             left -= sum(part.needs)
-        crosses = int(state.crosses(part, (host, cards)))
+        crosses = int(state.crosses(part, (host, cards))) if self.problem.linked else 0
         return (option.offload, option.rank, new, left, state.untouched[host], memory_left, crosses, host)
 
     # -------------------------------------------------------- several hosts

@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from gslc.passes.placing.cost import Weigher
 from gslc.passes.placing.problem import ModelTask, Problem
+from gslc.passes.placing.resettle import resettle
 from gslc.passes.placing.state import Position, State
 
 DEALS = 2_000  # bundles dealt while one host is searched; 16 cards in groups of 2 and 4 are done in a few hundred
@@ -38,10 +40,18 @@ class Table:
     left: list[int] = field(default_factory=list)  # by group: bundles still to be dealt
 
 
-def join_islands(problem: Problem, state: State, held: Collection[int]) -> None:
-    """Re-choose the cards of all replicas but the held ones so that fewer groups cross islands on their host."""
-    if not any(problem.links):
-        return
+def join_islands(problem: Problem, state: State, weigher: Weigher, held: Collection[int]) -> None:
+    """Re-choose the cards of all replicas but the held ones so that fewer groups cross islands; no other term changes.
+
+    First on each host, then on other hosts for the groups that find no whole island on their own.
+    """
+    changed = {**deal_out(problem, state, held), **resettle(problem, state, weigher, held)}
+    for task in changed.values():
+        _number(state, task, held)
+
+
+def deal_out(problem: Problem, state: State, held: Collection[int]) -> dict[int, ModelTask]:
+    """Deal out the cards of every host with a crossing group; the answer has the models whose replicas moved."""
     budget = ALL_DEALS
     changed: dict[int, ModelTask] = {}
     for host in _crossed(problem, state, held):
@@ -52,8 +62,7 @@ def join_islands(problem: Problem, state: State, held: Collection[int]) -> None:
             changed.update(_move(problem, state, host, moves))
         if budget <= 0:
             break
-    for task in changed.values():
-        _number(state, task, held)
+    return changed
 
 
 def _crossed(problem: Problem, state: State, held: Collection[int]) -> list[int]:

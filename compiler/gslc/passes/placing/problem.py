@@ -298,6 +298,7 @@ class Problem:
     kind_numbers: Mapping[GpuKind, int]
     reachable: tuple[bool, ...]  # has an address
     links: tuple[Links, ...]  # per host: the NVLink island of each card; () where the host doesn't say
+    linked: bool  # any host says
     ports: int | None = None  # how many a host has in port_range, where that is few enough to matter
     conditions: dict[object, int] = field(default_factory=dict)  # what is free on a host -> its number, for all states
     examples: list[Example] = field(default_factory=list)  # by number
@@ -349,6 +350,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
         kind_numbers=kind_numbers,
         reachable=tuple(host.address is not None for host in hosts),
         links=tuple(links_of(host.nvlink, len(host.gpus)) if host.nvlink else () for host in hosts),
+        linked=any(host.nvlink for host in hosts),
         ports=last_port - first_port + 1 if few_ports else None,
     )
 

@@ -70,6 +70,8 @@ def placed_decisions(
         place=place,
         scope="fleet",
     )
+    if not problem.linked:
+        return (layout, seat)
     return (layout, seat, *island_decisions(problem, state, replica, kept=chosen == "kept"))
 
 

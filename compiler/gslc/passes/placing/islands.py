@@ -13,7 +13,7 @@ from typing import TypeAlias
 from gslc.passes.placing.cost import Weigher
 from gslc.passes.placing.problem import ModelTask, Problem
 from gslc.passes.placing.resettle import resettle
-from gslc.passes.placing.state import Position, State
+from gslc.passes.placing.state import ALONE, Position, State
 
 DEALS = 2_000  # bundles dealt while one host is searched; 16 cards in groups of 2 and 4 are done in a few hundred
 ALL_DEALS = 60_000  # for the whole fleet
@@ -308,7 +308,8 @@ def _move(problem: Problem, state: State, host: int, moves: dict[int, int]) -> d
         assert position is not None
         cards = position.spots[index][1]
         new = tuple([moves.get(card, card) for card in cards])
-        if position.option.parts[index].uniform:
+        part = position.option.parts[index]
+        if part.uniform or (part.group and all(state.users[host][card] in (1, ALONE) for card in cards)):
             new = tuple(sorted(new))
         if new != cards:
             spots = (*position.spots[:index], (host, new), *position.spots[index + 1 :])

@@ -41,7 +41,7 @@ def _decision(problem: Problem, state: State, replica: Replica, part: Part, spot
         because=because,
         evidence=(("cards", part.count), ("islands", len(groups))),
         rejected=rejected,
-        place=problem.cluster.places.at("hosts", host.name, "nvlink"),
+        place=problem.cluster.places.key("hosts", host.name, "nvlink"),
         scope="fleet",
     )
 

@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gslc.ir.nvlink import Links, islands_in, linked_cards
+from gslc.ir.nvlink import Links, islands_in, linked_cards, swapped_for_linked
 from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
@@ -359,4 +359,10 @@ def _best_cards(part: Part, usable: list[tuple[int, int]], free: list[int], link
             return None
         left.remove(found)
         chosen[slot] = found
+    if links and part.group:
+        size = {card: entry for entry, card in usable}
+        linked: dict[int, list[int]] = {}
+        for card in swapped_for_linked([size[card] for card in chosen.values()], usable, links):
+            linked.setdefault(size[card], []).append(card)
+        return tuple([linked[size[chosen[slot]]].pop(0) for slot in range(part.count)])
     return tuple(chosen[slot] for slot in range(part.count))

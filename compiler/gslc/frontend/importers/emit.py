@@ -75,6 +75,8 @@ def host_lines(host: ImportedHost) -> list[str]:
     body = host_facts(host)
     if host.gpus:
         body.append(("gpus", gpus_lines(host.gpus)))
+    if host.nvlink:
+        body.append(("nvlink", nvlink_value(host.nvlink)))
     lines = [comment(host.note)] if host.note else []
     if not body:
         return [*lines, f"{scalar(host.name)}: {{}}"]
@@ -85,7 +87,7 @@ def host_lines(host: ImportedHost) -> list[str]:
 
 
 def host_facts(host: ImportedHost) -> list[tuple[str, str | list[str]]]:
-    """Everything but the GPUs, as (key, text behind it or lines below it)."""
+    """Everything but the GPUs and their links, as (key, text behind it or lines below it)."""
     found: list[tuple[str, str | list[str]]] = []
     if host.address is not None:
         found.append(("address", scalar(host.address)))
@@ -112,6 +114,11 @@ def entry(key: str, value: str | list[str]) -> list[str]:
 def gpus_lines(gpus: Iterable[ImportedCard]) -> list[str]:
     """The items of `gpus`, one a line."""
     return [gpu_line(gpu) for gpu in gpus]
+
+
+def nvlink_value(islands: Iterable[Iterable[int]]) -> str:
+    """Groups of linked cards as a flow list."""
+    return "[" + ", ".join("[" + ", ".join(map(str, island)) + "]" for island in islands) + "]"
 
 
 def gpu_line(gpu: ImportedCard) -> str:

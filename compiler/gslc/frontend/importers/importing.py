@@ -13,6 +13,7 @@ from gslc.frontend.importers.hosts import say_no_memory
 from gslc.frontend.importers.kinds import CARD_KINDS, KINDS, MODEL_KINDS
 from gslc.frontend.importers.names import free_name
 from gslc.frontend.importers.records import CardTable, Findings, ImportedHost, ImportedModel, ProbedCard, Refused
+from gslc.frontend.importers.topology import Topologies, with_links, with_matrices
 from gslc.frontend.importers.trial import accepted_host, accepted_model
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Arch, Os
@@ -54,25 +55,31 @@ def import_files(
     diagnostics: list[Diagnostic] = []
     sources: list[str] = []
     seats = _Seats(options)
+    topologies = Topologies(files if kind == "nvidia-smi" else ())
+    if kind == "nvidia-smi":
+        files = topologies.logs
     taken_hosts: dict[str, str] = {}
     taken_models: dict[str, str] = {}
     for file, text in files:
         found = Findings(file=file)
         try:
-            sources.append(f"{_base_name(file)}{_read(kind, found, text, table, options, seats)}")
+            sources.append(f"{_base_name(file)}{_read(kind, found, text, table, options, seats, topologies)}")
             _keep_accepted(found, table)
             for host in found.hosts:
                 _once(taken_hosts, "host", host.name, file)
             for model in found.models:
                 _once(taken_models, "model", model.name, file)
         except Refused as refused:
-            place = Place(file=file, line=refused.line, column=refused.column)
+            where = refused.file or file
+            place = Place(file=where, line=refused.line, column=refused.column)
+            message = f"{where}: {refused.message}"
             found.diagnostics.append(
-                Diagnostic(code=refused.code, message=f"{file}: {refused.message}", place=place, help=refused.help_line)
+                Diagnostic(code=refused.code, message=message, place=place, help=refused.help_line)
             )
         hosts += found.hosts
         models += found.models
         diagnostics += found.diagnostics
+    diagnostics += topologies.without_log()
     if not hosts and not models and not has_errors(diagnostics):
         diagnostics.append(
             Diagnostic(
@@ -114,10 +121,18 @@ def _base_name(file: str) -> str:
     return "standard input" if file == "-" else PurePath(file).name
 
 
-def _read(kind: str, found: Findings, text: str, table: CardTable, options: ImportOptions, seats: _Seats) -> str:
+def _read(
+    kind: str,
+    found: Findings,
+    text: str,
+    table: CardTable,
+    options: ImportOptions,
+    seats: _Seats,
+    topologies: Topologies,
+) -> str:
     """Fill the findings from one file; returns what its name in the header should be followed by."""
     if kind == "nvidia-smi":
-        return _nvidia(found, text, table, seats)
+        return _nvidia(found, text, table, seats, topologies)
     if kind in CARD_KINDS:
         name = seats.host_of(found.file)
         _add_cards(found, seats, name, _card_reader(kind)(found, name, text), table)
@@ -167,11 +182,13 @@ def _machine_reader(kind: str) -> Callable[..., None]:
     return gpustack_hosts
 
 
-def _nvidia(found: Findings, text: str, table: CardTable, seats: _Seats) -> str:
+def _nvidia(found: Findings, text: str, table: CardTable, seats: _Seats, topologies: Topologies) -> str:
     from gslc.frontend.importers.nvidia_smi import cards_of_log, driver_of_log, read_log, split_logs
 
     drivers: list[str] = []
-    for first_line, log in split_logs(text):
+    logs = with_matrices(found.file, list(split_logs(text)))
+    beside = topologies.take(found.file, len(logs))
+    for first_line, log, matrix in logs:
         root = read_log(log, first_line)
         name = seats.host_of(found.file)
         cards, sliced = cards_of_log(root)
@@ -185,7 +202,11 @@ def _nvidia(found: Findings, text: str, table: CardTable, seats: _Seats) -> str:
             )
         drivers.append(driver_of_log(root))
         _add_cards(found, seats, name, cards, table)
-    return f" ({', '.join(dict.fromkeys(drivers))})"
+        for own in (matrix, beside):
+            if own is not None:
+                found.hosts[-1] = with_links(found, found.hosts[-1], len(cards), own)
+    also = f", {_base_name(beside.file)}" if beside is not None else ""
+    return f" ({', '.join(dict.fromkeys(drivers))}){also}"
 
 
 def _add_cards(found: Findings, seats: _Seats, foreign: str, cards: Sequence[ProbedCard], table: CardTable) -> None:

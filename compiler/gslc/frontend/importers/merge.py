@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gslc.frontend.importers.emit import entry, gpus_lines, host_facts, host_lines, model_lines
+from gslc.frontend.importers.emit import entry, gpus_lines, host_facts, host_lines, model_lines, nvlink_value
 from gslc.frontend.importers.importing import Imported
 from gslc.frontend.importers.records import ImportedHost
 from gslc.frontend.source import Document, Map, Mark, Node, read_document
@@ -147,6 +147,7 @@ class _Merge:
             self.changes.append(f"{self.document.file}: host {host.name} got its GPUs")
         elif host.gpus:
             self.gpus(host, known["gpus"])
+        lines += self.nvlink(host, known)
         if not lines:
             return
         if self.replace_empty(value, mark, key_mark, lines):
@@ -155,6 +156,23 @@ class _Merge:
         self.insert(
             self.block_end(self.line_start(key_mark >> 1), outer, inner), [" " * inner + line for line in lines]
         )
+
+    def nvlink(self, host: ImportedHost, known: Map) -> list[str]:
+        """The line of the links that a host lacks; other links that are there stay, with a warning."""
+        if not host.nvlink:
+            return []
+        written = nvlink_value(host.nvlink)
+        if "nvlink" not in known:
+            self.changes.append(f"{self.document.file}: host {host.name} got nvlink")
+            return entry("nvlink", written)
+        value, mark, _ = known["nvlink"]
+        groups = _plain(value)
+        groups = groups if isinstance(groups, list) else []
+        if {frozenset(group) for group in groups if isinstance(group, list)} != {
+            frozenset(map(str, island)) for island in host.nvlink
+        }:
+            self.keep(f"{host.name} has other groups under nvlink here than the import ({written}); yours stay", mark)
+        return []
 
     def gpus(self, host: ImportedHost, there: tuple[Node, Mark, Mark]) -> None:
         """Replace the items of `gpus` where they say other cards."""

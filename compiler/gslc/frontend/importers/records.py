@@ -82,6 +82,7 @@ class ImportedHost:
     unified_memory: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     gpus: tuple[ImportedCard, ...] = ()
+    nvlink: tuple[tuple[int, ...], ...] = ()  # islands of linked cards
     note: str = ""
 
 
@@ -115,12 +116,21 @@ class Findings:
 
 
 class Refused(Exception):
-    """The whole file can't be imported, with the code and sentence that say why."""
+    """The whole file can't be imported, with the code and sentence that say why. file: None is the one being read."""
 
-    def __init__(self, code: str, message: str, help_line: str | None = None, line: int = 1, column: int = 1) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        help_line: str | None = None,
+        line: int = 1,
+        column: int = 1,
+        file: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.help_line = help_line
         self.line = line
         self.column = column
+        self.file = file

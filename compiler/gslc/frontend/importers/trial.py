@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias, cast
 
 from gslc.frontend.codec import read_cluster
-from gslc.frontend.importers.emit import entry, gpus_lines, host_facts, scalar, setting_lines
+from gslc.frontend.importers.emit import entry, gpus_lines, host_facts, nvlink_value, scalar, setting_lines
 from gslc.frontend.importers.records import CardTable, ImportedHost, ImportedModel, Setting
 from gslc.frontend.source import read_document
 from gslc.ir.diagnostic import Diagnostic, Place
@@ -30,6 +30,8 @@ def accepted_host(host: ImportedHost, table: CardTable, file: str) -> tuple[Impo
             lines.append((TRIAL_MEMORY, ("memory", None)))
         if host.gpus:
             lines += [(line, ("gpus", None)) for line in entry("gpus", gpus_lines(host.gpus))]
+        if host.nvlink:
+            lines += [(line, ("nvlink", None)) for line in entry("nvlink", nvlink_value(host.nvlink))]
         refused = _refused(["hosts:"], host.name, lines, (), table)
         if refused is None:
             return host, said
@@ -103,6 +105,8 @@ def _without_fact(host: ImportedHost, part: Part) -> ImportedHost:
         return replace(host, labels=())
     if key == "unified_memory":
         return replace(host, unified_memory=False)
+    if key == "nvlink":
+        return replace(host, nvlink=())
     return replace(host, **{key: None})  # type: ignore[arg-type]  # address, os and arch may all be None
 
 

@@ -96,4 +96,10 @@ CODES: CodeTable = {
         meaning="A service of the compose file is neither vLLM nor llama.cpp and was left out.",
         remedy="Nothing; write it with `backend: custom` if gslc shall place it.",
     ),
+    "GS197": CodeEntry(
+        title="NVLink mesh written as groups",
+        meaning="Some cards are linked to others that are not linked among themselves (the mesh of eight V100s). "
+        "`nvlink` holds groups in which all are linked to each other, gathered from the lowest index on.",
+        remedy="Nothing for such a mesh: its groups are the two boards of four. Else write the groups that suit you.",
+    ),
 }

@@ -85,6 +85,13 @@ def test_reading_back_gives_the_same_view() -> None:
     assert outcome.value == plan_document(whole)
 
 
+def test_links_between_cards_are_read_back_and_left_out_where_nothing_is_said() -> None:
+    assert read_plan(plan_text(WHOLE), "plan.json").value == plan_document(WHOLE)
+    linked, plain = plan_json(WHOLE)["hosts"]
+    assert linked["nvlink"] == [[0, 1], [2, 3]]
+    assert "nvlink" not in plain
+
+
 def test_the_report_of_a_build_can_be_read_too() -> None:
     envelope = json.dumps({"version": 1, "diagnostics": [], "plan": plan_json(plan(instance())), "files": []})
     assert read_plan(envelope, "report.json").value == plan_document(plan(instance()), "report.json")
@@ -260,7 +267,11 @@ def described(schema: object) -> set[str]:
 
 
 WHOLE = replace(
-    plan(instance(), instance("big", 0, shard("atlas"), shard("borealis", role="rpc", rank=1))),
+    plan(
+        instance(),
+        instance("big", 0, shard("atlas"), shard("borealis", role="rpc", rank=1)),
+        hosts=(replace(host("atlas", *["NVIDIA A40"] * 4), nvlink=((0, 1), (2, 3))), host("borealis", "NVIDIA L4")),
+    ),
     unplaced=(Unplaced(model="huge", replica=1, code="GS402"),),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KINDS = {
-    "nvidia-smi": "nvidia-smi -q -x",
+    "nvidia-smi": "nvidia-smi -q -x; beside it nvidia-smi topo -m, for NVLink",
     "rocm-smi": "rocm-smi --showproductname --showmeminfo vram --showuniqueid --json",
     "amd-smi": "amd-smi static --asic --vram --json",
     "gpustack-runtime": "gpustack-runtime detect --format json",

@@ -106,6 +106,7 @@ def class_of(host: Host, engines: Mapping[str, EnginePin] | None = None) -> Host
         gpu_capacity=tuple(gpu.kind.memory_bytes - host.reserved_gpu_memory_bytes for gpu in host.gpus),
         memory_capacity=host.memory_bytes - host.reserved_memory_bytes,
         engines=tuple(sorted({**(engines or {}), **host.engines}.items())),
+        nvlink=host.nvlink,
     )
 
 

@@ -77,6 +77,29 @@ def test_several_cards_take_whole_layers_that_add_up() -> None:
     assert all(need.total <= RTX_4090.memory_bytes for need in choice.parts[0].gpus)
 
 
+@pytest.mark.parametrize(
+    ("islands", "taken", "chosen"),
+    [
+        ((), (), (0, 1)),
+        (((0, 2), (1, 3)), (), (0, 2)),
+        (((0, 2), (1, 3)), (0,), (1, 3)),  # the roomiest cards come first, linked ones among equals
+        (((1, 2),), (), (1, 2)),
+    ],
+)
+def test_of_equally_free_cards_linked_ones_take_the_layers(
+    islands: tuple[tuple[int, ...], ...], taken: tuple[int, ...], chosen: tuple[int, ...]
+) -> None:
+    four = replace(host_of("atlas", *[RTX_4090] * 4), nvlink=islands)
+    (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), four), four).elastic
+    empty = free(four)
+    cards = tuple(
+        replace(gpu, free_bytes=gpu.free_bytes - GIB) if gpu.index in taken else gpu for gpu in empty.gpus[::-1]
+    )
+    choice = way.fit((replace(empty, gpus=cards),))
+    assert choice is not None
+    assert choice.parts[0].indices == chosen
+
+
 def test_what_was_laid_out_is_laid_out_again_from_its_layout() -> None:
     request = gguf_request(gguf_facts_of(LARGE), TWO, FAR, distributed=True, cpu_offload=True)
     several, hosts, partial = options_on(BACKEND, request, TWO).elastic

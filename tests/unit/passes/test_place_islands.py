@@ -19,7 +19,7 @@ from gslc.ir.nvlink import islands_in, linked_cards, links_of
 from gslc.ir.plan import Layout
 from gslc.passes.check import check_plan
 from gslc.passes.placing.cost import Weigher
-from gslc.passes.placing.islands import deal_out, join_islands
+from gslc.passes.placing.islands import Dealer, cards_of_space, deal_out, join_islands, table_of
 from gslc.passes.placing.problem import Problem, problem_of
 from gslc.passes.placing.state import Position, State
 
@@ -412,6 +412,23 @@ def test_linked_cards_are_the_best_cards_in_as_few_islands_as_can_be(
         else islands_in(links, chosen)
     )
     assert islands_in(links, chosen) == fewest
+
+
+def test_a_search_that_is_cut_short_still_leaves_every_card_in_its_place() -> None:
+    fleet = cluster(
+        [host("a", [80] * 8, 512, nvlink=((0, 4), (1, 5), (2, 6), (3, 7)))], [model("p", need(2, 70), replicas=4)]
+    )
+    problem = problem_of(candidates_of(fleet), fleet)
+    state = State(problem)
+    for number, replica in enumerate(problem.replicas):
+        state.take(
+            replica, Position(option=replica.task.zones[0].options[0], spots=((0, (2 * number, 2 * number + 1)),))
+        )
+    for bound in (0, 1, 5):
+        assert Dealer(table_of(problem, state, 0, ()), bound).moves(cards_of_space(problem, state, 0, ())) == {}
+    assert sorted(
+        Dealer(table_of(problem, state, 0, ()), 8).moves(cards_of_space(problem, state, 0, ())).values()
+    ) == list(range(8))
 
 
 def test_sixteen_cards_dealt_badly_are_put_right_in_few_steps() -> None:

@@ -16,7 +16,7 @@ from gslc.passes.placing.resettle import resettle
 from gslc.passes.placing.state import ALONE, Position, State
 
 DEALS = 2_000  # bundles dealt while one host is searched; 16 cards in groups of 2 and 4 are done in a few hundred
-ALL_DEALS = 60_000  # for the whole fleet
+ALL_DEALS = 30_000  # for the whole fleet
 Look: TypeAlias = tuple[tuple[tuple[int, tuple[bool, ...], int], ...], tuple[int, ...]]
 Space: TypeAlias = tuple[int, tuple[bool, ...], int]  # kind of card, which pins allow it, island
 
@@ -55,8 +55,8 @@ def deal_out(problem: Problem, state: State, held: Collection[int]) -> dict[int,
     budget = ALL_DEALS
     changed: dict[int, ModelTask] = {}
     for host in _crossed(problem, state, held):
-        dealer = Dealer(_table(problem, state, host, held), min(DEALS, budget))
-        moves = dealer.moves(_cards_of_space(problem, state, host, held))
+        dealer = Dealer(table_of(problem, state, host, held), min(DEALS, budget))
+        moves = dealer.moves(cards_of_space(problem, state, host, held))
         budget -= dealer.deals
         if moves:
             changed.update(_move(problem, state, host, moves))
@@ -108,7 +108,7 @@ def _spaces(problem: Problem, state: State, host: int) -> tuple[list[Space], lis
     return spaces, pinned
 
 
-def _cards_of_space(problem: Problem, state: State, host: int, held: Collection[int]) -> dict[Space, list[int]]:
+def cards_of_space(problem: Problem, state: State, host: int, held: Collection[int]) -> dict[Space, list[int]]:
     """The cards that may get another's bundle, by space."""
     still = _still(problem, state, host, held)
     found: dict[Space, list[int]] = {}
@@ -118,11 +118,11 @@ def _cards_of_space(problem: Problem, state: State, host: int, held: Collection[
     return found
 
 
-def _table(problem: Problem, state: State, host: int, held: Collection[int]) -> Table:
+def table_of(problem: Problem, state: State, host: int, held: Collection[int]) -> Table:
     """A host with its bundles taken up; groups on cards that stay count as touching their islands."""
     spaces, pinned = _spaces(problem, state, host)
     still = _still(problem, state, host, held)
-    table = Table(room={space: len(cards) for space, cards in _cards_of_space(problem, state, host, held).items()})
+    table = Table(room={space: len(cards) for space, cards in cards_of_space(problem, state, host, held).items()})
     groups: dict[int, list[int]] = {}
     pins: dict[int, set[int]] = {}
     sets: list[tuple[int, ...]] = []

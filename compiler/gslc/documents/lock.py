@@ -15,7 +15,7 @@ from gslc.documents.canonical import conflict_line, first_difference, line_of, s
 from gslc.documents.lock_fields import LockRefused
 from gslc.documents.lock_reader import parse_lock
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
-from gslc.ir.facts import FileFact, GgufFacts, ModelFacts, SafetensorsFacts, TensorGroup
+from gslc.ir.facts import FileFact, GgufFacts, ModelFacts, OtherQuantization, SafetensorsFacts, TensorGroup
 from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.plan import Layout
 
@@ -81,6 +81,11 @@ def _facts_fields(facts: ModelFacts) -> Iterator[list[str]]:
     if facts.code_files:
         yield [f'{pad}"code_files": {line_of(facts.code_files)}']
     yield _block(f'{pad}"files": [', [[f"{pad}  {_file_line(fact)}"] for fact in facts.files], f"{pad}]")
+    if facts.other_quantizations:
+        others = sorted(facts.other_quantizations, key=lambda other: other.name)
+        yield _block(
+            f'{pad}"other_quantizations": [', [[f"{pad}  {_other_line(other)}"] for other in others], f"{pad}]"
+        )
     if facts.gguf is not None:
         yield _gguf_lines("gguf", facts.gguf)
     if facts.projector_file is not None:
@@ -102,6 +107,10 @@ def _file_line(fact: FileFact) -> str:
     if fact.url is not None:
         fields["url"] = fact.url
     return line_of(fields)
+
+
+def _other_line(other: OtherQuantization) -> str:
+    return line_of({"name": other.name, "size": other.size_bytes})
 
 
 def _tensor_line(group: TensorGroup) -> str:

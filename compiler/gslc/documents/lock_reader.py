@@ -34,6 +34,7 @@ from gslc.ir.facts import (
     Json,
     ModelFacts,
     ModelKind,
+    OtherQuantization,
     SafetensorsFacts,
     SpeechFacts,
     SpeechFramework,
@@ -43,6 +44,7 @@ from gslc.ir.lock import Lock
 
 REVISION = re.compile(r"(?:[0-9a-f]{40}|sha256:[0-9a-f]{64})\Z")
 URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[\x21-\x7e]*\Z")  # no user name, so no password
+QUANTIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}\Z")  # as a source has it after the colon
 BLOCKS = re.compile(r"\d{1,5}(?:-\d{1,5})?(?:,\d{1,5}(?:-\d{1,5})?)*\Z", re.ASCII)
 BLOCKS_MAX = 65_536
 
@@ -89,7 +91,9 @@ def _load(text: str) -> object:
 # ------------------------------------------------------------------ models
 
 _FACTS_REQUIRED = {"source", "revision", "kind", "kind_reason", "files", "facts_sha256"}
-_FACTS_OPTIONAL = frozenset({"asked", "code_files", "gguf", "projector", "projector_file", "safetensors", "speech"})
+_FACTS_OPTIONAL = frozenset(
+    {"asked", "code_files", "gguf", "other_quantizations", "projector", "projector_file", "safetensors", "speech"}
+)
 
 
 def _facts(name: str, raw: object) -> ModelFacts:
@@ -114,6 +118,7 @@ def _facts(name: str, raw: object) -> ModelFacts:
         speech=None if speech is None else _speech(speech, (*path, '"speech"')),
         code_files=texts_of(fields.get("code_files", []), (*path, '"code_files"')),
         asked=_asked(fields.get("asked", {}), (*path, '"asked"')),
+        other_quantizations=_others(fields.get("other_quantizations", []), (*path, '"other_quantizations"')),
     )
     wrong = contradiction(facts)
     if wrong is not None:
@@ -149,6 +154,22 @@ def _file(value: object, path: Path) -> FileFact:
         sha256=None if digest is None else sha256_of(digest, path),
         url=None if url is None else matching(URL, url, path, "a URL without a user name"),
     )
+
+
+def _others(value: object, path: Path) -> tuple[OtherQuantization, ...]:
+    if not isinstance(value, list):
+        raise refuse(path, "must be a list")
+    return tuple(_other(item, path) for item in value)
+
+
+def _other(value: object, path: Path) -> OtherQuantization:
+    fields = fields_of(value, path, {"name", "size"})
+    other = OtherQuantization(name=text_of(fields["name"], path), size_bytes=count_of(fields["size"], path))
+    if other.is_path:
+        path_of(other.name, path)
+    else:
+        matching(QUANTIZATION, other.name, path, "a quantisation such as Q4_K_M, or the path of a GGUF file")
+    return other
 
 
 def _tensors(value: object, path: Path) -> tuple[TensorGroup, ...]:

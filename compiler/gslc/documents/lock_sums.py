@@ -14,6 +14,10 @@ def contradiction(facts: ModelFacts) -> str | None:
     sizes = {fact.path: fact.size_bytes for fact in facts.files}
     if len(sizes) != len(facts.files):
         return "a file is listed twice"
+    if len({other.name for other in facts.other_quantizations}) != len(facts.other_quantizations):
+        return "another quantisation is listed twice"
+    if facts.other_quantizations and facts.gguf is None:
+        return "other quantisations of files that are no GGUF"
     if facts.projector is None and facts.projector_file is not None:
         return f"the projector {facts.projector_file} has no facts"
     if facts.projector is not None:

@@ -8,6 +8,7 @@ from gslc.edges.fetching import Fetch
 from gslc.edges.gguf_choice import GgufModel, choose_model, choose_projector, is_projector
 from gslc.edges.gguf_header import GgufHeader, read_header
 from gslc.edges.gguf_model import gguf_facts
+from gslc.edges.gguf_others import other_quantizations
 from gslc.edges.header_cursor import HeaderError
 from gslc.edges.hub import HubError, HubFile
 from gslc.edges.hub_file import LocalReader
@@ -46,6 +47,7 @@ def fetch_gguf(fetch: Fetch) -> ModelFacts:
         gguf=facts,
         projector=projector,
         projector_file=None if projector_file is None else projector_file.path,
+        other_quantizations=other_quantizations(fetch.source, fetch.listing, model),
     )
 
 

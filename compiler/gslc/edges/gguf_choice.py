@@ -48,13 +48,26 @@ def is_projector(path: str) -> bool:
 
 def quantization_of(path: str) -> str | None:
     """The quantisation that a name ends with, upper case: the file's own, else its folder's; None without one."""
-    found = _SPLIT.match(path)
-    stem = found.group("stem") if found else path.removesuffix(".gguf").removesuffix(".GGUF")
+    stem = stem_of(path)
     for text in (basename(stem), dirname(stem)):
-        for pattern in (_QUANTIZED, _FLOAT):
-            names = pattern.findall(text)
-            if names:
-                return str(names[-1]).upper().replace("FP16", "F16").replace("FP32", "F32")
+        found = label_in(text)
+        if found is not None:
+            return found.group(1).upper().replace("FP16", "F16").replace("FP32", "F32")
+    return None
+
+
+def stem_of(path: str) -> str:
+    """A path without its ending and, for a part of a split, without its number."""
+    found = _SPLIT.match(path)
+    return found.group("stem") if found else path.removesuffix(".gguf").removesuffix(".GGUF")
+
+
+def label_in(text: str) -> re.Match[str] | None:
+    """The last quantisation in a name, which is group 1; None without one."""
+    for pattern in (_QUANTIZED, _FLOAT):
+        found = list(pattern.finditer(text))
+        if found:
+            return found[-1]
     return None
 
 
@@ -71,11 +84,13 @@ def matching(listing: Listing, pattern: str) -> tuple[HubFile, ...]:
 def models_of(files: Sequence[HubFile], listing: Listing) -> tuple[GgufModel, ...]:
     """The models among the files, a split counted once with all its parts; HubError for a missing part."""
     models: dict[str, GgufModel] = {}
+    counted: set[str] = set()  # parts of splits that are there already: a repository has hundreds
     for file in files:
         lower = basename(file.path).lower()
-        if not is_gguf(file.path) or is_projector(file.path) or "imatrix" in lower:
+        if file.path in counted or not is_gguf(file.path) or is_projector(file.path) or "imatrix" in lower:
             continue
         parts = split_parts(file, listing)
+        counted.update(part.path for part in parts)
         models[parts[0].path] = GgufModel(files=parts, name=parts[0].path, quantization=quantization_of(file.path))
     return tuple(models[name] for name in sorted(models))
 

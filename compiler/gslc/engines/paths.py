@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posixpath import dirname, join
 
-from gslc.ir.facts import ModelFacts
+from gslc.ir.facts import ModelFacts, OtherQuantization
 from gslc.ir.inputs import Source
 from gslc.ir.plan import ModelFile
 
@@ -54,6 +54,12 @@ def model_files(facts: ModelFacts, model_dir: str, source: Source | None = None)
         )
         for file in facts.files
     )
+
+
+def source_of_other(source: Source, other: OtherQuantization) -> str:
+    """The source that names another quantisation of the same repository, at the same revision."""
+    revision = f"@{source.revision}" if source.revision else ""
+    return f"{source.kind}://{source.repository}{revision}{'/' if other.is_path else ':'}{other.name}"
 
 
 def source_of(text: str) -> Source:

@@ -26,6 +26,19 @@ class FileFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherQuantization:
+    """Another quantisation of a model in its repository, as the source would name it: after the colon, or by path."""
+
+    name: str  # "Q4_K_M", or the path of its first file: then it ends in .gguf
+    size_bytes: int  # all its files together
+
+    @property
+    def is_path(self) -> bool:
+        """True where the name is a path."""
+        return self.name.lower().endswith(".gguf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorGroup:
     """Tensors that share name pattern, type and shape.
 
@@ -108,3 +121,4 @@ class ModelFacts:
     speech: SpeechFacts | None = None
     code_files: tuple[str, ...] = ()  # remote code the repository would run (auto_map)
     asked: tuple[tuple[str, str], ...] = ()  # model settings that chose the files (backend, mmproj), sorted pairs
+    other_quantizations: tuple[OtherQuantization, ...] = ()  # by name; () too where nobody has looked for them

@@ -16,7 +16,7 @@ from gslc.documents.lock import LOCK_INTEGRITY_CODES, block_ranges, read_lock, w
 from gslc.documents.lock_reader import parse_blocks
 from gslc.ir.codes.lock import CODES
 from gslc.ir.diagnostic import Diagnostic
-from gslc.ir.facts import FileFact, GgufFacts, ModelFacts, SafetensorsFacts, SpeechFacts, TensorGroup
+from gslc.ir.facts import FileFact, GgufFacts, ModelFacts, OtherQuantization, SafetensorsFacts, SpeechFacts, TensorGroup
 from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.plan import Layout
 
@@ -73,6 +73,7 @@ FACTS: dict[str, ModelFacts] = {
         source="ollama://coder:7b", revision=f"sha256:{HASH}", kind="vision", kind_reason="it has a projector",
         files=(FileFact(path="m.gguf", size_bytes=5000, sha256=HASH, url="https://r.example/v2/b"), FileFact(path="p.gguf", size_bytes=5000)),
         gguf=GGUF, projector=GGUF, projector_file="p.gguf", asked=(("mmproj", "p.gguf"),),
+        other_quantizations=(OtherQuantization(name="Q2_K", size_bytes=300), OtherQuantization(name="x/m-Q8_0.gguf", size_bytes=9000)),
     ),
     "other": ModelFacts(source="file:///x", revision=None, kind="other", kind_reason="custom", files=(FileFact(path="x.bin", size_bytes=1),)),
 }  # fmt: skip
@@ -210,6 +211,9 @@ def test_a_changed_placement_is_named_by_its_line() -> None:
     assert '"gpus": [3]' in TEXT.replace('"gpus": [2]', '"gpus": [3]').split("\n")[diagnostic.place.line - 1]
 
 
+OTHER = OtherQuantization(name="Q4_0", size_bytes=4)
+
+
 def _with(**changes: object) -> str:
     """A lock whose digests are right and whose facts contradict themselves."""
     return write_lock(Lock(cluster="lab", facts={"coder": dataclasses.replace(FACTS["coder"], **changes)}))  # type: ignore[arg-type]
@@ -222,6 +226,9 @@ def _with(**changes: object) -> str:
         (_with(gguf=dataclasses.replace(GGUF, header_bytes=4999)), "header and tensors need"),
         (_with(gguf=dataclasses.replace(GGUF, tensors=(TensorGroup(name="a", type="Q9", shape=(1,)),))), "tensor type"),
         (_with(gguf=None), "0 sets of facts"),
+        (_with(other_quantizations=(OTHER, OTHER)), "listed twice"),
+        (_with(other_quantizations=(OTHER, dataclasses.replace(OTHER, size_bytes=5))), "listed twice"),
+        (write_lock(Lock(cluster="lab", facts={"a": dataclasses.replace(FACTS["asr"], other_quantizations=(OTHER,))})), "files that are no GGUF"),
         (_with(safetensors=WEIGHTS), "2 sets of facts"),
         (_with(kind="other"), "kind other"),
         (_with(projector_file="q.gguf"), "not among the files"),
@@ -305,7 +312,7 @@ def _laid_out(document: Mapping[str, object]) -> str:
             for index, (key, inner) in enumerate(value.items()):  # type: ignore[attr-defined]
                 lay(inner, depth + 1, key, index == len(value) - 1)  # type: ignore[arg-type]
             lines.append(f"{pad}}}{comma}")
-        elif name in ("files", "tensors", "placements") and value and isinstance(value, list):
+        elif name in ("files", "other_quantizations", "tensors", "placements") and value and isinstance(value, list):
             lines.append(f"{head}[")
             lines.extend(
                 f"{pad}  {json.dumps(item)}{'' if index == len(value) - 1 else ','}" for index, item in enumerate(value)
@@ -378,6 +385,15 @@ def test_an_unknown_field_is_named_wherever_it_stands() -> None:
         (("models", "coder", "gguf", "hyper", "x.on"), {}, "truth value"),
         (("models", "chat", "safetensors", "config"), [], "must be an object"),
         (("models", "chat", "code_files"), [1], "list of text"),
+        (("models", "coder", "other_quantizations"), {}, "must be a list"),
+        (("models", "coder", "other_quantizations", 0), "Q2_K", "must be an object"),
+        (("models", "coder", "other_quantizations", 0, "size"), -1, "whole number"),
+        (("models", "coder", "other_quantizations", 0, "size"), 1 << 63, "whole number"),
+        (("models", "coder", "other_quantizations", 0, "size"), True, "whole number"),
+        (("models", "coder", "other_quantizations", 0, "name"), "", "a quantisation such as"),
+        (("models", "coder", "other_quantizations", 0, "name"), "Q2 K", "a quantisation such as"),
+        (("models", "coder", "other_quantizations", 0, "name"), "Q4\u001b[2J", "a quantisation such as"),
+        (("models", "coder", "other_quantizations", 0, "name"), "../m.gguf", "without `..`"),
         (("placements", 0, "seats"), [], "at least one seat"),
         (("placements", 0, "backend"), "", "must be a name"),
         (("placements", 0, "backend"), "a\nb", "must be a name"),
@@ -399,6 +415,28 @@ def test_a_number_beyond_all_numbers_is_refused(number: str) -> None:
 def test_a_placement_with_the_default_layout_is_read_back() -> None:
     lock = Lock(cluster="a", facts={}, placements=(dataclasses.replace(PLACEMENTS[0], layout=Layout()),))
     assert read_lock(write_lock(lock), "gslc.lock").value == lock
+
+
+def test_other_quantisations_are_written_by_name_and_read_back() -> None:
+    turned = dataclasses.replace(
+        FACTS["coder"], other_quantizations=tuple(reversed(FACTS["coder"].other_quantizations))
+    )
+    assert write_lock(Lock(cluster="lab", facts={**FACTS, "coder": turned}, placements=PLACEMENTS)) == TEXT
+    at = TEXT.split("\n").index('      "other_quantizations": [')
+    assert TEXT.split("\n")[at + 1] == '        {"name": "Q2_K", "size": 300},'
+
+
+def test_another_order_of_quantisations_or_an_empty_list_is_refused() -> None:
+    others = json.loads(TEXT)["models"]["coder"]["other_quantizations"]
+    for changed in (list(reversed(others)), []):
+        assert refusal(_relaid(("models", "coder", "other_quantizations"), changed)).code in ("GS204", "GS206")
+
+
+def test_a_lock_from_before_quantisations_were_kept_stays_as_it_is() -> None:
+    before = dataclasses.replace(FACTS["coder"], other_quantizations=())
+    text = write_lock(Lock(cluster="lab", facts={"coder": before}))
+    assert "other_quantizations" not in text
+    assert read_lock(text, "gslc.lock").value == Lock(cluster="lab", facts={"coder": before})
 
 
 def test_pickled_weights_are_read_back() -> None:

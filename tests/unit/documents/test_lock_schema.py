@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from gslc.documents.canonical import is_safe_path
 from gslc.documents.lock import read_lock, write_lock
-from gslc.ir.facts import FileFact, ModelFacts
+from gslc.ir.facts import FileFact, GgufFacts, ModelFacts, OtherQuantization
 from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.plan import Layout
 
@@ -89,3 +89,37 @@ def test_the_schema_refuses_what_the_reader_refuses(change: dict[str, object]) -
     assert read_lock(json.dumps(document), "gslc.lock").value is None
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(document)
+
+
+EMPTY = GgufFacts(
+    architecture="llama", hyper={}, vocabulary_size=0, tensors=(), header_sha256="0" * 64, header_bytes=0, file_bytes=1
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=12),
+        st.from_regex(r"[A-Za-z0-9_.-]{0,40}", fullmatch=True),
+        st.from_regex(r"[A-Z./ ]{0,6}\.(gguf|GGUF|GgUf)\n?", fullmatch=True),
+        st.sampled_from(["Q4_K_M", "UD-Q4_K_XL", "Q4_K_M\n", "a/m.gguf", "../m.gguf", ".gguf", "m.gguf/", "x" * 33]),
+    )
+)
+def test_schema_and_reader_agree_on_the_names_of_quantisations(name: str) -> None:
+    facts = ModelFacts(
+        source="hf://o/r", revision=None, kind="chat", kind_reason="", files=(FileFact(path="m.gguf", size_bytes=1),), gguf=EMPTY,
+        other_quantizations=(OtherQuantization(name=name, size_bytes=1),),
+    )  # fmt: skip
+    text = write_lock(Lock(cluster="a", facts={"m": facts}))
+    assert (read_lock(text, "gslc.lock").value is not None) == VALIDATOR.is_valid(json.loads(text))
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 63, 1.5, "1", None])
+def test_schema_and_reader_refuse_the_same_sizes(size: object) -> None:
+    facts = ModelFacts(
+        source="hf://o/r", revision=None, kind="chat", kind_reason="", files=(FileFact(path="m.gguf", size_bytes=1),), gguf=EMPTY,
+        other_quantizations=(OtherQuantization(name="Q4_0", size_bytes=size),),  # type: ignore[arg-type]
+    )  # fmt: skip
+    text = write_lock(Lock(cluster="a", facts={"m": facts}))
+    assert read_lock(text, "gslc.lock").value is None
+    assert not VALIDATOR.is_valid(json.loads(text))

@@ -15,6 +15,7 @@ from gslc.ir.placement import Assignment, HostClass, Options, Request
 from gslc.ir.plan import Launch
 from gslc.memory.gguf.backend import RequestView, review_request, ways_of
 from gslc.memory.gguf.options import gguf_options
+from gslc.memory.gguf.other_size import options_by_size
 from gslc.memory.image import drawing_of, image_options, image_shape
 from gslc.memory.stated import stated_options
 
@@ -59,6 +60,13 @@ class LlamaBox:
         """The ways to lay the model out there."""
         if request.model.requirements:
             return stated_options(request.model, host_class)
+        if request.assumed_file_bytes is None:
+            return self._options(request, host_class)
+        settings = self._view(request, host_class).resolved.settings
+        return options_by_size(request, settings, lambda asked: self._options(asked, host_class))
+
+    def _options(self, request: Request, host_class: HostClass) -> Options:
+        """The ways to lay out the file that the facts describe."""
         usable = host_class
         if (host_class.os, host_class.arch) in CPU_ONLY:
             usable = replace(host_class, gpu_kinds=(), gpu_capacity=())

@@ -151,6 +151,7 @@ class Request:
     backend: BackendName
     selector: Mapping[str, str]
     cluster: Cluster = field(compare=False)
+    assumed_file_bytes: int | None = None  # "what if": lay out a file of this size, of which no more is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +175,7 @@ class Candidates:
     excluded: tuple[Excluded, ...] = ()
     decisions: tuple[Decision, ...] = ()
     groups: tuple[HostGroup, ...] = ()
-    vary: Callable[[Model, HostClass], Options] | None = None  # the options of a changed model, to answer "what if"
+    vary: Callable[[Request, HostClass], Options] | None = None  # the options of a changed request: "what if"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

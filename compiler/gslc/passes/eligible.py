@@ -79,7 +79,7 @@ class _Finder:
             decisions=(choice_of_backend, choice_of_selector),
             groups=groups,
             vary=lambda other, host_class: _allowed(
-                backend.options(replace(request, model=other), host_class), other, bool(host_class.gpu_kinds)
+                backend.options(other, host_class), other.model, bool(host_class.gpu_kinds)
             ),
         )
 

@@ -10,7 +10,7 @@ from gslc.engines.llama_settings import LlamaSettings
 from gslc.ir.facts import TensorGroup
 from gslc.memory.gguf.assign import HOST
 from gslc.memory.gguf.shape import ModelShape
-from gslc.memory.gguf.types import pad, row_bytes, tensor_bytes
+from gslc.memory.gguf.types import is_assumed, pad, row_bytes, tensor_bytes
 
 # src/llama-arch.cpp, LLM_TENSOR_LAYER_INPUT: these never leave the host, whatever -ngl says.
 INPUT_TENSORS = ("token_embd.weight", "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight")
@@ -172,7 +172,7 @@ def _buffer(buffer: str, base: int, devices: int) -> int:
 
 
 def _repacks(name: str, group: TensorGroup, arch: str) -> bool:
-    step = REPACKED.get(arch, {}).get(group.type.upper())
+    step = 1 if is_assumed(group.type) else REPACKED.get(arch, {}).get(group.type.upper())  # assumed: the worse case
     if step is None or len(group.shape) < 2 or NOT_MATRICES.search(name):
         return False
     wanted = 3 if "_exps" in name else 2

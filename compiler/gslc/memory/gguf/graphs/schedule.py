@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gslc.memory.gguf.graphs.allocate import Allocator
 from gslc.memory.gguf.graphs.tensor import VIEW_OPS, Tensor
-from gslc.memory.gguf.types import BLOCKS, UNKNOWN_TYPE
+from gslc.memory.gguf.types import block_of
 
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 OFFLOAD_ROWS = 32  # ggml_backend_cuda_device_offload_op: batches from this size on are worth copying weights for
@@ -221,7 +221,7 @@ def _batch_rows(tensor: Tensor) -> int:
 
 def _span(tensor: Tensor) -> int:
     """Bytes from the first to the last element (ggml_nbytes of a tensor with its own strides)."""
-    block, size = BLOCKS.get(tensor.kind, UNKNOWN_TYPE)
+    block, size = block_of(tensor.kind)
     total = tensor.ne[0] // block * size if block > 1 else tensor.nb[0] * tensor.ne[0]
     for length, step in zip(tensor.ne[1:], tensor.nb[1:], strict=True):
         total += (length - 1) * step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gslc.memory.gguf.types import BLOCKS, UNKNOWN_TYPE
+from gslc.memory.gguf.types import block_of
 
 Shape = tuple[int, int, int, int]
 VIEW_OPS = frozenset({"VIEW", "RESHAPE", "PERMUTE", "TRANSPOSE"})
@@ -21,7 +21,7 @@ def shape4(lengths: Sequence[int]) -> Shape:
 
 def strides(kind: str, ne: Shape) -> Shape:
     """Contiguous strides in bytes."""
-    block, size = BLOCKS.get(kind, UNKNOWN_TYPE)
+    block, size = block_of(kind)
     second = -(-ne[0] // block) * size
     return (size, second, second * ne[1], second * ne[1] * ne[2])
 
@@ -130,7 +130,7 @@ def get_rows(a: Tensor, ids: Tensor) -> Tensor:
 def view(a: Tensor, lengths: Sequence[int], nb: Sequence[int]) -> Tensor:
     """A window on another tensor; nb are the strides of dimensions 1 to 3."""
     ne = shape4(lengths)
-    first = a.nb[0] if a.kind == "F32" else BLOCKS.get(a.kind, UNKNOWN_TYPE)[1]
+    first = a.nb[0] if a.kind == "F32" else block_of(a.kind)[1]
     given = list(nb)
     while len(given) < 3:
         given.append(given[-1] * ne[len(given)] if given else first * ne[0])

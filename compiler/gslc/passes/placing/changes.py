@@ -3,86 +3,168 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from gslc.engines.paths import source_of_other
+from gslc.ir.diagnostic import Evidence
 from gslc.ir.inputs import GpuKind, Model
-from gslc.ir.placement import Candidates, HostClass, Options
+from gslc.ir.placement import Candidates, HostClass, Options, Request
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Problem, Replica, task_of
-from gslc.passes.placing.state import State
+from gslc.passes.placing.state import Position, State
 
 SHORTEST_CONTEXT = 1024  # a shorter one is no longer worth proposing
 DEFAULT_CONTEXT = 8192  # contract section 2: the default of `context`
 GIB = 1 << 30
 
 
-def smallest_change(problem: Problem, state: State, fitter: Fitter, replicas: list[Replica]) -> str | None:
-    """The first change that places all of a model's missing replicas on what is left now, as one action; or None."""
-    task = replicas[0].task
-    for model, action in _changed_models(task):
-        if _places(problem, state, fitter, replicas, model):
-            return action
-    return _one_more_card(problem, state, fitter, replicas[0])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A change, what came of it, and the action that asks for it. `evidence`: the sizes it was judged by."""
+
+    what: str
+    action: str
+    places: bool
+    evidence: tuple[tuple[str, Evidence], ...] = ()
 
 
-def _changed_models(task: ModelTask) -> Iterator[tuple[Model, str]]:
-    """Changes of the model, in the order in which users mind them least."""
-    model = task.candidates.request.model
+def tried_changes(problem: Problem, state: State, fitter: Fitter, replicas: list[Replica]) -> tuple[Tried, ...]:
+    """The changes in order up to the first that places all of a model's missing replicas on what is left now."""
+    trial = _Trial(problem, state, fitter, replicas)
+    tried: list[Tried] = []
+    for change in _changes(trial):
+        tried.append(change)
+        if change.places:
+            break
+    return tuple(tried)
+
+
+def _changes(trial: _Trial) -> Iterator[Tried]:
+    """Changes in the order of what they cost: length, then quality, then speed, then a rule, then money."""
+    request = trial.request
+    model = request.model
     where = f"models.{model.name}"
-    facts = task.candidates.request.facts
-    if facts is not None and not model.requirements:
+    if request.facts is not None and not model.requirements:
         context = (model.context or DEFAULT_CONTEXT) // 2
         while context >= SHORTEST_CONTEXT:
-            yield replace(model, context=context), f"set {where}.context to {context}"
+            yield trial.model(
+                f"context {context}", f"set {where}.context to {context}", replace(model, context=context)
+            )
             context //= 2
-        if not model.cpu_offload and facts.gguf is not None:
-            yield replace(model, cpu_offload=True), f"set {where}.cpu_offload to true"
+        yield from _quantizations(trial)
+        if not model.cpu_offload and request.facts.gguf is not None:
+            yield trial.model("cpu_offload", f"set {where}.cpu_offload to true", replace(model, cpu_offload=True))
         if not model.distributed:
-            yield replace(model, distributed=True), f"set {where}.distributed to true"
+            yield trial.model("distributed", f"set {where}.distributed to true", replace(model, distributed=True))
     if model.anti_affinity is not None:
-        yield replace(model, anti_affinity=None), f"remove {where}.anti_affinity"
+        yield trial.model("no anti_affinity", f"remove {where}.anti_affinity", replace(model, anti_affinity=None))
     if model.exclusive_gpus:
-        yield replace(model, exclusive_gpus=False), f"remove {where}.exclusive_gpus"
+        shared = replace(model, exclusive_gpus=False)
+        yield trial.model("shared GPUs", f"remove {where}.exclusive_gpus", shared)
     if model.gpus:
-        yield replace(model, gpus=()), f"remove {where}.gpus, so that all GPUs may be used"
+        action = f"remove {where}.gpus, so that all GPUs may be used"
+        yield trial.model("all GPUs", action, replace(model, gpus=()))
+    yield from _one_more_card(trial)
 
 
-def _places(problem: Problem, state: State, fitter: Fitter, replicas: list[Replica], model: Model) -> bool:
-    """True when all the replicas find places as replicas of the changed model."""
-    candidates = replicas[0].task.candidates
-    if candidates.vary is None:
-        return False
-    changed = replace(
-        candidates,
-        request=replace(candidates.request, model=model),
-        options=_Varied(candidates, model, candidates.vary),
+def _quantizations(trial: _Trial) -> Iterator[Tried]:
+    """Smaller files of the same model: the largest that places, found by halving the list; each one that was tried.
+
+    What does not fit with some file does not fit with a larger one, so the smallest is tried first: it answers for all
+    when even that is too large. The one that places comes last.
+    """
+    model, facts = trial.request.model, trial.request.facts
+    if facts is None or facts.gguf is None or model.source is None:
+        return
+    present = facts.gguf.file_bytes
+    smaller = sorted(
+        (other.size_bytes, other.name, other) for other in facts.other_quantizations if other.size_bytes < present
     )
-    task = task_of(replicas[0].task.index, changed, problem.maker)
-    placed: list[Replica] = []
-    for replica in replicas:
-        twin = Replica(id=replica.id, task=task, number=replica.number)
-        position = fitter.best(state, twin)
-        if position is None:
-            break
-        state.take(twin, position)
-        placed.append(twin)
-    for twin in placed:
-        state.release(twin)
-    return len(placed) == len(replicas)
+    best: Tried | None = None
+    low, high = 0, len(smaller) - 1
+    number = 0
+    while low <= high:
+        size, _, other = smaller[number]
+        source = source_of_other(model.source, other)
+        positions = trial.positions(replace(trial.request, assumed_file_bytes=size))
+        hosts = trial.hosts_of(positions)
+        action = (
+            f"use another quantisation: set models.{model.name}.source to {source} ({_gib(size)} instead of "
+            f"{_gib(present)}: judged by the size of its file, it fits {hosts})"
+        )
+        sizes = (("present_file_bytes", present), ("other_file_bytes", size))
+        found = Tried(what=source, action=action, places=bool(positions), evidence=sizes)
+        if found.places:
+            best, low = found, number + 1
+        else:
+            yield found
+            if number == 0:
+                return
+            high = number - 1
+        number = (low + high) // 2
+    if best is not None:
+        yield best
+
+
+def _gib(size: int) -> str:
+    """A size in GiB with two digits, so that neighbouring quantisations differ; in MiB below one GiB."""
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / (1 << 20):.1f} MiB"
+
+
+class _Trial:
+    """The missing replicas of a model, and the fleet on which changes are tried; it is left as it was."""
+
+    def __init__(self, problem: Problem, state: State, fitter: Fitter, replicas: list[Replica]) -> None:
+        self.problem = problem
+        self.state = state
+        self.fitter = fitter
+        self.replicas = replicas
+        self.task = replicas[0].task
+        self.request = self.task.candidates.request
+
+    def model(self, what: str, action: str, model: Model) -> Tried:
+        """A change of the model's keys."""
+        return Tried(what=what, action=action, places=bool(self.positions(replace(self.request, model=model))))
+
+    def positions(self, request: Request) -> tuple[Position, ...]:
+        """Where all the replicas find places as replicas of the changed model; () when one finds none."""
+        candidates = self.task.candidates
+        if candidates.vary is None:
+            return ()
+        changed = replace(candidates, request=request, options=_Varied(candidates, request, candidates.vary))
+        task = task_of(self.task.index, changed, self.problem.maker)
+        placed: list[Replica] = []
+        found: list[Position] = []
+        for replica in self.replicas:
+            twin = Replica(id=replica.id, task=task, number=replica.number)
+            position = self.fitter.best(self.state, twin)
+            if position is None:
+                break
+            self.state.take(twin, position)
+            placed.append(twin)
+            found.append(position)
+        for twin in placed:
+            self.state.release(twin)
+        return tuple(found) if len(found) == len(self.replicas) else ()
+
+    def hosts_of(self, positions: tuple[Position, ...]) -> str:
+        """The names of the hosts of some positions."""
+        hosts = sorted({host for position in positions for host, _ in position.spots})
+        return ", ".join(self.problem.hosts[host].name for host in hosts)
 
 
 class _Varied(Mapping[HostClass, Options]):
-    """The options of a changed model."""
+    """The options of a changed request."""
 
-    def __init__(self, candidates: Candidates, model: Model, vary: Callable[[Model, HostClass], Options]) -> None:
+    def __init__(self, candidates: Candidates, request: Request, vary: Callable[[Request, HostClass], Options]) -> None:
         self._candidates = candidates
-        self._model = model
+        self._request = request
         self._vary = vary
         self._found: dict[HostClass, Options] = {}
 
     def __getitem__(self, host_class: HostClass) -> Options:
         if host_class not in self._found:
-            self._found[host_class] = self._vary(self._model, host_class)
+            self._found[host_class] = self._vary(self._request, host_class)
         return self._found[host_class]
 
     def __iter__(self) -> Iterator[HostClass]:
@@ -92,12 +174,12 @@ class _Varied(Mapping[HostClass, Options]):
         return len(self._candidates.options)
 
 
-def _one_more_card(problem: Problem, state: State, fitter: Fitter, replica: Replica) -> str | None:
-    """The action that puts one more card of its own kind into a host where the replica then fits; or None."""
-    task = replica.task
+def _one_more_card(trial: _Trial) -> Iterator[Tried]:
+    """One more card of its own kind for a host where the replica then fits; nothing where no host is helped by it."""
+    problem, state, task = trial.problem, trial.state, trial.task
     vary = task.candidates.vary
     if vary is None or task.pins is not None:
-        return None
+        return
     tried: set[tuple[HostClass, int]] = set()
     for zone in task.zones:
         for host in zone.hosts:
@@ -106,11 +188,14 @@ def _one_more_card(problem: Problem, state: State, fitter: Fitter, replica: Repl
                 continue
             tried.add(condition)
             kind = zone.host_class.gpu_kinds[-1]
-            if _fits_with(problem, state, replica, host, kind, vary):
-                size = kind.memory_bytes // GIB
-                also = ", and as many for the others" if len(_missing(state, task)) > 1 else ""
-                return f"add one more {kind.model} ({size} GiB) to {problem.hosts[host].name}{also}"
-    return None
+            size = kind.memory_bytes // GIB
+            what = f"one more {kind.model} ({size} GiB)"
+            also = ", and as many for the others" if len(_missing(state, task)) > 1 else ""
+            yield Tried(
+                what=f"{what} in {problem.hosts[host].name}",
+                action=f"add {what} to {problem.hosts[host].name}{also}",
+                places=_fits_with(problem, state, trial.replicas[0], host, kind, vary),
+            )
 
 
 def _missing(state: State, task: ModelTask) -> list[int]:
@@ -123,7 +208,7 @@ def _fits_with(
     replica: Replica,
     host: int,
     kind: GpuKind,
-    vary: Callable[[Model, HostClass], Options],
+    vary: Callable[[Request, HostClass], Options],
 ) -> bool:
     """True when a replica fits on a host as it is now with one card added."""
     task = replica.task
@@ -132,7 +217,7 @@ def _fits_with(
     capacity = kind.memory_bytes - problem.hosts[host].reserved_gpu_memory_bytes
     old = zone.host_class
     larger = replace(old, gpu_kinds=(*old.gpu_kinds, kind), gpu_capacity=(*old.gpu_capacity, capacity))
-    options = vary(task.candidates.request.model, larger)
+    options = vary(task.candidates.request, larger)
     free, users = [*state.free[host], capacity], [*state.users[host], 0]
     for choice in options.fixed:
         if len(choice.parts) > 1:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Exhausted, Refusal, Related
-from gslc.passes.placing.changes import smallest_change
+from gslc.ir.diagnostic import Decision, Diagnostic, Evidence, Excluded, Exhausted, Refusal, Related
+from gslc.passes.placing.changes import Tried, tried_changes
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
 from gslc.passes.placing.replan import ReplanAnswer
@@ -47,7 +47,10 @@ def explain_unplaced(
         port_taken = any(isinstance(one, Excluded) and one.rule == "port" for one in refusals)
         related = _owners_of_port(problem, state, task) if port_taken else ()
         by_port = bool(related)  # by another model: where replicas of one model contend, another number changes nothing
-        help_text = _help(problem, state, fitter, replicas, replanned, code, by_port) if number < EXPLAINED else None
+        help_text: str | None = None
+        tried: tuple[Tried, ...] = ()
+        if number < EXPLAINED:
+            help_text, tried = _help(problem, state, fitter, replicas, replanned, code, by_port)
         result.codes.update((replica.id, code) for replica in replicas)
         place = problem.cluster.places.key("models", task.name, *(("port",) if by_port else ()))
         result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text, related=related))
@@ -58,7 +61,8 @@ def explain_unplaced(
                 chosen="none",
                 rule=code,
                 because=message,
-                rejected=refusals,
+                evidence=_evidence(tried),
+                rejected=(*refusals, *_in_vain(tried)),
                 place=place,
                 scope="fleet",
             )
@@ -221,30 +225,46 @@ def _help(
     replanned: ReplanAnswer | None,
     code: str,
     by_port: bool,
-) -> str:
-    """One action that was tried and places the replicas; else what was tried in vain."""
+) -> tuple[str, tuple[Tried, ...]]:
+    """One action that was tried and places the replicas, or else may help; and the changes that were tried for it."""
     task = replicas[0].task
     ids = {replica.id for replica in replicas}
     if replanned is not None and ids <= replanned.places:
         moves = replanned.moves
-        return (
-            f"run `gslc lock {problem.cluster.file} --replan`: it places {_them(replicas)} "
-            f"with {moves} move{'s' if moves != 1 else ''}"
-        )
+        action = f"run `gslc lock {problem.cluster.file} --replan`: it places {_them(replicas)} "
+        return f"{action}with {moves} move{'s' if moves != 1 else ''}", ()
     also = "`gslc lock --replan` would not place it either; " if replanned is not None else ""
     if code == "GS404":
-        return f"{also}widen `port_range`"
+        return f"{also}widen `port_range`", ()
     if by_port:
-        return f"{also}give models.{task.name}.port another number, or remove it: gslc takes the lowest free one"
-    change = smallest_change(problem, state, fitter, replicas)
-    if change is not None:
-        return f"{also}{change}"
+        return f"{also}give models.{task.name}.port another number, or remove it: gslc takes the lowest free one", ()
+    tried = tried_changes(problem, state, fitter, replicas)
+    if tried and tried[-1].places:
+        return f"{also}{tried[-1].action}", tried
+    return f"{also}{_last_resort(state, task)}", tried
+
+
+def _last_resort(state: State, task: ModelTask) -> str:
+    """What to do where no change places the replicas."""
     if all(not zone.options and not zone.elastic for zone in task.zones) and not task.wide:
-        return f"{also}add a host that is large enough, or a smaller alternative for {task.name}"
+        return f"add a host that is large enough, or a smaller alternative for {task.name}"
     placed = sum(1 for number in task.replicas if state.positions[number] is not None)
     if placed:
-        return f"{also}set models.{task.name}.replicas to {placed}, or add a host"
-    return f"{also}add a host, or free one by lowering `replicas` of another model"
+        return f"set models.{task.name}.replicas to {placed}, or add a host"
+    return "add a host, or free one by lowering `replicas` of another model"
+
+
+def _evidence(tried: tuple[Tried, ...]) -> tuple[tuple[str, Evidence], ...]:
+    """The change that places the replicas, with the sizes it was judged by; () where none does."""
+    return (("change", tried[-1].what), *tried[-1].evidence) if tried and tried[-1].places else ()
+
+
+def _in_vain(tried: tuple[Tried, ...]) -> tuple[Excluded, ...]:
+    """The changes with which the replicas find no place either."""
+    found = (one for one in tried if not one.places)
+    return tuple(
+        Excluded(what=one.what, rule="tried", detail="it has no place with this change either") for one in found
+    )
 
 
 def _them(replicas: list[Replica]) -> str:

@@ -77,7 +77,8 @@ def _places(together: ModelShape, apart: ModelShape, real: ModelShape) -> Iterat
     yield "one card", _weights(together, layers)[0], _weights(real, layers)[0]
     yield "CPU", _weights(together, 0, devices=0)[-1], _weights(real, 0, devices=0)[-1]
     for split in SPLITS:
-        for estimated, exact in zip(_weights(apart, layers, 2, split), _weights(real, layers, 2, split), strict=True):
+        cards, exact_cards = _weights(apart, layers, 2, split)[:2], _weights(real, layers, 2, split)[:2]
+        for estimated, exact in zip(cards, exact_cards, strict=True):
             yield "two cards", estimated, exact
     for count in (layers // 8, layers // 4, layers // 2, 3 * layers // 4, layers - 1):
         (card, host), (exact_card, exact_host) = _weights(apart, count), _weights(real, count)

@@ -28,7 +28,7 @@ FINEST = (2, 1)
 # Of all recipes of llama-quantize, IQ3_XS gives the embeddings least beside the average of the file.
 LEAST_INPUT = (3, 4)
 # How much more than its share a run of layers takes: Q4_K_M gives the last eighth of a dense model's layers more bits.
-UNEVEN = (17, 16)
+UNEVEN = (19, 18)
 
 
 def resized(facts: GgufFacts, file_bytes: int, spread: Spread) -> GgufFacts | None:

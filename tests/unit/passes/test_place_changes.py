@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from small_fleets import EMPTY_LOCK, GIB, candidates_of, cluster, host, model, need
@@ -13,18 +14,19 @@ from gslc.ir.placement import Candidates, Choice, HostClass, Options, PartNeed, 
 from gslc.ir.plan import DeviceMemory, Layout
 from gslc.passes.place import place_models
 
+BOGUS = 0.5  # GiB: a file that is no quantisation of the model
 CONTEXT_BYTES = 1 << 17  # a token
 ASKED: list[int | None] = []  # file sizes that the backend was asked about
 
 
-def facts(size: int, others: dict[str, int]) -> ModelFacts:
+def facts(size: int, others: Mapping[str, float]) -> ModelFacts:
     gguf = GgufFacts(
         architecture="llama", hyper={}, vocabulary_size=1, tensors=(), header_sha256="", header_bytes=0, file_bytes=size * GIB
     )  # fmt: skip
     return ModelFacts(
         source="hf://o/r:Q8_0", revision=None, kind="chat", kind_reason="", gguf=gguf,
         files=(FileFact(path="m.gguf", size_bytes=size * GIB),),
-        other_quantizations=tuple(OtherQuantization(name=name, size_bytes=gib * GIB) for name, gib in others.items()),
+        other_quantizations=tuple(OtherQuantization(name=name, size_bytes=int(gib * GIB)) for name, gib in others.items()),
     )  # fmt: skip
 
 
@@ -33,6 +35,8 @@ def options(request: Request, host_class: HostClass) -> Options:
     assert request.facts is not None
     assert request.facts.gguf is not None
     ASKED.append(request.assumed_file_bytes)
+    if request.assumed_file_bytes == BOGUS * GIB:
+        return Options(refused=(Excluded(what="another quantisation", rule="file-size", detail="too few bytes"),))
     size = request.assumed_file_bytes or request.facts.gguf.file_bytes
     memory = DeviceMemory(stated=size + (request.model.context or 8192) * CONTEXT_BYTES)
     fixed = [Choice(rank=0, label="one GPU", parts=(PartNeed(gpus=(memory,), host=DeviceMemory()),), layout=Layout())]
@@ -44,7 +48,11 @@ def options(request: Request, host_class: HostClass) -> Options:
 
 
 def refused(
-    size: int, others: dict[str, int], source: str = "hf://o/r:Q8_0", cards: tuple[int, ...] = (12,), **keys: object
+    size: int,
+    others: Mapping[str, float],
+    source: str = "hf://o/r:Q8_0",
+    cards: tuple[int, ...] = (12,),
+    **keys: object,
 ) -> tuple[Diagnostic, Decision]:
     """What is said of a model of that size on a host with these cards, GiB all."""
     ASKED.clear()
@@ -116,6 +124,13 @@ def test_a_larger_quantisation_is_no_help() -> None:
 def test_without_a_list_in_the_lock_nothing_is_said_of_quantisations() -> None:
     diagnostic, _ = refused(13, {})
     assert diagnostic.help == "set models.m.cpu_offload to true"
+
+
+def test_a_file_that_is_too_small_to_be_the_model_says_nothing_of_the_others() -> None:
+    diagnostic, decision = refused(16, {"Q1_0": BOGUS, "Q4_K_M": 9, "Q6_K": 13})
+    assert diagnostic.help is not None
+    assert "hf://o/r:Q4_K_M " in diagnostic.help
+    assert "hf://o/r:Q1_0" not in tried(decision)
 
 
 def test_a_long_list_costs_a_few_tries() -> None:

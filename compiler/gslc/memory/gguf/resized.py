@@ -25,7 +25,8 @@ LEAST_BITS = 1
 # with experts at most Q8_0 (8.5 bits) where the file as a whole has no more, else 16 bits.
 FINE = (34, 32)
 FINEST = (2, 1)
-# Of all recipes of llama-quantize, IQ3_XS gives the embeddings least beside the average of the file.
+# Of the recipes of llama-quantize, Q3_K_L gives the embeddings least beside the average of its file: 3.44 of 4.30 bits
+# for Llama 3.1 8B, 80 %.
 LEAST_INPUT = (3, 4)
 # How much more than its share a run of layers takes: Q4_K_M gives the last eighth of a dense model's layers more bits.
 UNEVEN = (19, 18)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from gslc.engines.paths import source_of_other
 from gslc.ir.diagnostic import Evidence
-from gslc.ir.inputs import GpuKind, Model
+from gslc.ir.facts import OtherQuantization
+from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.placement import Candidates, HostClass, Options, Request
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Problem, Replica, task_of
@@ -78,28 +79,19 @@ def _quantizations(trial: _Trial) -> Iterator[Tried]:
         return
     present = facts.gguf.file_bytes
     smaller = sorted(
-        (other.size_bytes, other.name, other) for other in facts.other_quantizations if other.size_bytes < present
+        (other for other in facts.other_quantizations if other.size_bytes < present),
+        key=lambda other: (other.size_bytes, other.name),
     )
+    while smaller and not trial.has_layout(smaller[0]):
+        del smaller[0]  # too small to be this model: it says nothing of the others
     best: Tried | None = None
-    low, high = 0, len(smaller) - 1
-    number = 0
+    number, low, high = 0, 0, len(smaller) - 1
     while low <= high:
-        size, _, other = smaller[number]
-        source = source_of_other(model.source, other)
-        positions = trial.positions(replace(trial.request, assumed_file_bytes=size))
-        hosts = trial.hosts_of(positions)
-        action = (
-            f"use another quantisation: set models.{model.name}.source to {source} ({_gib(size)} instead of "
-            f"{_gib(present)}: judged by the size of its file, it fits {hosts})"
-        )
-        sizes = (("present_file_bytes", present), ("other_file_bytes", size))
-        found = Tried(what=source, action=action, places=bool(positions), evidence=sizes)
+        found = trial.quantization(model.source, present, smaller[number])
         if found.places:
             best, low = found, number + 1
         else:
             yield found
-            if number == 0:
-                return
             high = number - 1
         number = (low + high) // 2
     if best is not None:
@@ -125,6 +117,27 @@ class _Trial:
     def model(self, what: str, action: str, model: Model) -> Tried:
         """A change of the model's keys."""
         return Tried(what=what, action=action, places=bool(self.positions(replace(self.request, model=model))))
+
+    def quantization(self, present: Source, present_bytes: int, other: OtherQuantization) -> Tried:
+        """Another file of the same model, of which only the size is known."""
+        size = other.size_bytes
+        source = source_of_other(present, other)
+        positions = self.positions(replace(self.request, assumed_file_bytes=size))
+        action = (
+            f"use another quantisation: set models.{self.task.name}.source to {source} ({_gib(size)} instead of "
+            f"{_gib(present_bytes)}: judged by the size of its file, it fits {self.hosts_of(positions)})"
+        )
+        sizes = (("present_file_bytes", present_bytes), ("other_file_bytes", size))
+        return Tried(what=source, action=action, places=bool(positions), evidence=sizes)
+
+    def has_layout(self, other: OtherQuantization) -> bool:
+        """True where the backend knows a way to lay out a file of that size on any class of hosts."""
+        candidates = self.task.candidates
+        request = replace(self.request, assumed_file_bytes=other.size_bytes)
+        if candidates.vary is None:
+            return False
+        options = (candidates.vary(request, group.host_class) for group in candidates.groups)
+        return any(one.fixed or one.elastic for one in options)
 
     def positions(self, request: Request) -> tuple[Position, ...]:
         """Where all the replicas find places as replicas of the changed model; () when one finds none."""

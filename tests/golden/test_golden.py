@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 CASES = [
     ("engines", "systemd"), ("engines", "compose"), ("engines", "nomad"),
     ("spanning", "systemd"),
+    ("ray", "systemd"), ("ray", "compose"), ("ray", "nomad"),
     ("vendors", "systemd"), ("vendors", "compose"),
 ]  # fmt: skip
 

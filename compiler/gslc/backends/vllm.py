@@ -1,10 +1,11 @@
-"""vLLM: repositories of safetensors on GPUs of one kind, over hosts by its own multi-node start."""
+"""vLLM: repositories of safetensors on GPUs of one kind, over hosts by its own multi-node start or by Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from gslc.engines import vllm_ray
 from gslc.engines.containers import runs_containers
 from gslc.engines.paths import model_files, model_folder
 from gslc.engines.pins import resolve_pin
@@ -20,6 +21,7 @@ from gslc.memory.vllm.cards import effective_dtype
 from gslc.memory.vllm.fit import THOUSAND, batch_of
 from gslc.memory.vllm.options import Asker, vllm_options
 from gslc.memory.vllm.review import keys_of, review_model
+from gslc.memory.vllm.spanning import against_ray, with_ports
 from gslc.memory.vllm.view import View, view_of
 
 PROGRAM = "/usr/local/bin/vllm"
@@ -31,6 +33,7 @@ IMAGES: Mapping[Vendor, tuple[str, tuple[int, int, int]]] = {
 LOAD_BYTES_PER_SECOND = 200_000_000  # a slow disk; a start that is given up too early loads for nothing
 START_SECONDS = 600  # imports, compilation and graph capture: 142-163 s on two busy cores without a GPU
 STOP_SECONDS = 60
+RAY_SECONDS = 120  # Ray itself starts in 6-20 s, and a follower leaves a lost leader after 60 s to join the next one
 SHARED_MEMORY_BYTES = 8 << 30  # NCCL between processes; docker's 64 MiB fails (vLLM issues 1710, 1393, 789)
 LONG_CONTEXT = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 
@@ -50,7 +53,11 @@ class Vllm:
             for host in request.cluster.hosts
         ]
         versions = tuple(dict.fromkeys(_version(pin, request.model) for pin in pins))
-        found = [diagnostic for version in versions for diagnostic in review_model(request, version)]
+        found = [
+            diagnostic
+            for version in versions
+            for diagnostic in review_model(request, version, self._hosts(request, version))
+        ]
         return tuple(dict.fromkeys(found))
 
     def excludes(self, request: Request, host_class: HostClass) -> tuple[Excluded, ...]:
@@ -82,7 +89,7 @@ class Vllm:
         model = request.model
         view = self._view(request, self.engine_version(request, host_class))
         if model.requirements:
-            return _with_layout(stated_options(model, host_class), view)
+            return _with_layout(stated_options(model, host_class), view, host_class)
         if view is None:
             return Options()
         asker = Asker(
@@ -98,10 +105,23 @@ class Vllm:
         return _version(self._pin(request, host_class), request.model)
 
     def launches(self, request: Request, assignment: Assignment, hosts: Mapping[str, Host]) -> tuple[Launch, ...]:
-        """One process a seat; the leader answers HTTP, the others are headless."""
+        """One process a seat; the leader answers HTTP, the others are headless or Ray's."""
         pin = resolve_pin(self.name, self.default_pin, request.cluster.engines, hosts[assignment.seats[0].host].engines)
         view = self._view(request, _version(pin, request.model))
         return tuple(_launch(request, assignment, hosts, node, self, view) for node in range(len(assignment.seats)))
+
+    def _hosts(self, request: Request, version: str) -> tuple[Host, ...]:
+        """The hosts with GPUs that the model's selector and pins allow and that have this release."""
+        pinned = {name for name, _ in request.model.gpus}
+        return tuple(
+            host
+            for host in request.cluster.hosts
+            if host.gpus
+            and (not pinned or host.name in pinned)
+            and request.selector.items() <= host.labels.items()
+            and version
+            == _version(resolve_pin(self.name, self.default_pin, request.cluster.engines, host.engines), request.model)
+        )
 
     def _pin(self, request: Request, host_class: HostClass) -> EnginePin:
         return resolve_pin(self.name, self.default_pin, request.cluster.engines, dict(host_class.engines))
@@ -118,11 +138,17 @@ class Vllm:
         )
 
 
-def _with_layout(stated: Options, view: View | None) -> Options:
+def _with_layout(stated: Options, view: View | None, host_class: HostClass) -> Options:
     """Stated alternatives as layouts: tensor parallel over a part's cards, pipeline stages over the parts."""
     if view is None:
         return stated
-    return replace(stated, fixed=tuple(replace(choice, layout=_stated_layout(choice, view)) for choice in stated.fixed))
+    refused = against_ray(host_class.gpu_kinds, view)
+    fixed = (
+        with_ports(replace(choice, layout=_stated_layout(choice, view)))
+        for choice in stated.fixed
+        if len(choice.parts) == 1 or not refused
+    )
+    return replace(stated, fixed=tuple(fixed), refused=refused)
 
 
 def _stated_layout(choice: Choice, view: View) -> Layout:
@@ -176,12 +202,13 @@ def _launch(
     cards = {gpu.index: gpu for gpu in host.gpus}
     vendor = cards[seat.gpus[0]].kind.vendor if seat.gpus else None
     several = len(assignment.seats) > 1
+    by_ray = several and view is not None and view.by_ray
     role: Role = "worker" if node else "leader"
     name = f"{model.name}-{assignment.replica}"
     memory = assignment.choice.parts[node]
     files = model_files(facts, host.model_dir, model.source) if facts is not None and model.source is not None else ()
     loaded = sum(file.size_bytes for file in files)
-    return Launch(
+    launch = Launch(
         name=f"{name}-worker-{node}" if node else name,
         role=role,
         rank=node,
@@ -191,7 +218,7 @@ def _launch(
         image=_image(model, pin, vendor),
         image_entrypoint=("vllm",),
         env=_environment(model, host),
-        secret_env=_secrets(model),
+        secret_env=_secrets(model, leader=not node),
         gpus=seat.gpus,
         gpu_uuids=tuple(cards[index].uuid for index in seat.gpus),
         vendor=vendor,
@@ -210,6 +237,40 @@ def _launch(
         files=files,
         jit=True,
         measures_free_memory=True,
+    )
+    return _under_ray(launch, leader.address or leader.listen, leader_seat.ports[1]) if by_ray else launch
+
+
+def _under_ray(launch: Launch, address: str, port: int) -> Launch:
+    """The launch with Ray below the server, or, for a follower, in place of it: workers then belong to Ray.
+
+    In containers the programs are found by PATH, as the image's own entry point finds them.
+    """
+    variables = dict(launch.env)
+
+    def words(vllm: str) -> tuple[str, ...]:
+        node = vllm_ray.RayNode(
+            program=vllm_ray.beside(vllm),
+            address=variables["VLLM_HOST_IP"],
+            head=f"{address}:{port}",
+            gpus=len(launch.gpus),
+        )
+        variables.update(vllm_ray.environment(node, leader=launch.role == "leader"))
+        if launch.role == "leader":
+            return vllm_ray.leader_argv(node, port, vllm, launch.argv)
+        return vllm_ray.follower_argv(node)
+
+    return replace(
+        launch,
+        program=vllm_ray.SHELL,
+        argv=words(launch.program),
+        image_entrypoint=(vllm_ray.SHELL,),
+        isolated_argv=words("vllm"),
+        env=tuple(sorted(variables.items())),
+        cache_dirs=tuple(sorted(folder for _, folder in vllm_ray.CACHES)),
+        cache_env=vllm_ray.CACHES,
+        start_seconds=launch.start_seconds + RAY_SECONDS,
+        ends_with_leader=launch.role != "leader",
     )
 
 
@@ -248,6 +309,7 @@ def _argv(
             node_rank=node,
             master_address=leader.address or leader.listen,
             master_port=seat.ports[1] if len(seat.ports) > 1 else 0,
+            ray=view.by_ray,
             user=view.arguments,
             user_words=model.args,
         )
@@ -280,8 +342,8 @@ def _environment(model: Model, host: Host) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
-def _secrets(model: Model) -> tuple[tuple[str, str], ...]:
+def _secrets(model: Model, *, leader: bool) -> tuple[tuple[str, str], ...]:
     found = {name: value.name for name, value in model.env if isinstance(value, SecretRef)}
-    if model.api_key is not None:
+    if model.api_key is not None and leader:  # the others answer nobody
         found["VLLM_API_KEY"] = model.api_key.name
     return tuple(sorted(found.items()))

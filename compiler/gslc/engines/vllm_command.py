@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gslc.engines.vllm_flags import Argument, has_flag
-from gslc.engines.vllm_versions import version_tuple
+from gslc.engines.vllm_ray import EXECUTOR_FLAG
 
 THOUSAND = 1000
 
@@ -25,7 +25,7 @@ OWNED = {
     "--code-revision": "`source` with @revision",
     "--api-key": "`api_key`",
     "--config": "`args`",
-    "--distributed-executor-backend": "`distributed`",
+    EXECUTOR_FLAG: "`distributed`",
     "--download-dir": "the host's `model_dir`",
 }
 # Flags with which the program prints something and ends.
@@ -40,7 +40,6 @@ KEYED = {
     "--kv-cache-dtype": "kv_cache_type",
     "--served-model-name": "served_name",
 }
-NATIVE_NODES_FROM = "0.11.2"  # first sampled release with --nnodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +65,7 @@ class Command:
     node_rank: int = 0
     master_address: str = ""
     master_port: int = 0
+    ray: bool = False  # several hosts by Ray, whose workers take all settings from this one process
     user: tuple[Argument, ...] = ()
     user_words: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ def argv(command: Command) -> tuple[str, ...]:
     words: list[str] = ["serve", command.model_path]
     for flag, value in own:
         words += [flag] if value is None else [flag, value]
-    written = {flag for flag, _ in own}
+    written = {flag for flag, _ in own} | {EXECUTOR_FLAG}  # on one host the engine chooses by itself
     for argument in _last_of_each(command.user):
         if argument.flag not in written:
             words += command.user_words[argument.index : argument.index + argument.width]
@@ -115,7 +115,9 @@ def _own_flags(command: Command) -> list[tuple[str, str | None]]:
     if command.kv_cache_dtype is not None:
         found.append(("--kv-cache-dtype", command.kv_cache_dtype))
     found += pooling_flags(command.runner, command.convert, command.version)
-    if command.nodes > 1:
+    if command.nodes > 1 and command.ray:
+        found.append((EXECUTOR_FLAG, "ray"))
+    elif command.nodes > 1:
         found += [
             ("--nnodes", str(command.nodes)),
             ("--node-rank", str(command.node_rank)),
@@ -135,8 +137,3 @@ def pooling_flags(runner: str | None, convert: str | None, version: str) -> list
         return [("--runner", "pooling"), *([("--convert", convert)] if convert is not None else [])]
     task = "score" if convert == "classify" else "embed"
     return [("--task", task)]
-
-
-def native_nodes(version: str) -> bool:
-    """Whether the release starts several hosts by itself."""
-    return version_tuple(version) >= version_tuple(NATIVE_NODES_FROM)

@@ -47,6 +47,7 @@ class VllmSettings:
     load_format: str | None = None
     served_model_name: str | None = None
     hf_overrides: str | None = None
+    executor: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ _WORDS = {
     "--load-format": "load_format",
     "--served-model-name": "served_model_name",
     "--hf-overrides": "hf_overrides",
+    "--distributed-executor-backend": "executor",
 }
 _SWITCHES = {
     "--enforce-eager": "eager",

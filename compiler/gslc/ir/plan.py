@@ -96,6 +96,7 @@ class Launch:
     stop_seconds: int = 30
     restart: Literal["always", "on-failure"] = "always"
     group_restart: bool = False  # all shards of the instance must restart together
+    ends_with_leader: bool = False  # ends by itself when its leader is gone, so that any restart is the group's
     after: tuple[str, ...] = ()  # launches (same instance) that must be up before this one
     shared_memory_bytes: int = 0  # > 0: needs its own /dev/shm of at least this, or the host's IPC
     memory_bytes: int = 0  # host RAM it may need; for limits and Nomad's reservation
@@ -103,7 +104,9 @@ class Launch:
     cache_dirs: tuple[str, ...] = ()  # names of writable folders it wants below its state folder
     cache_env: tuple[tuple[str, str], ...] = ()  # (variable, folder name): the target sets the variable to that folder
     files: tuple[ModelFile, ...] = ()
-    isolated_argv: tuple[str, ...] | None = None  # instead of argv where all other cards are hidden (containers)
+    isolated_argv: tuple[str, ...] | None = (
+        None  # instead of argv in containers: other cards are hidden there, other paths hold
+    )
     jit: bool = False  # makes executable memory at run time
     measures_free_memory: bool = False  # sizes itself by what is free at start: must start alone (vLLM issue 55827)
 

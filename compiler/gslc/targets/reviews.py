@@ -139,7 +139,7 @@ def review_followers(instances: Iterable[Instance], cluster: Cluster, target: st
     for instance in instances:
         leader = instance.shards[0]
         others = [shard for shard in instance.shards if shard.host != leader.host and shard.role == "worker"]
-        if any(shard.launch.group_restart for shard in others):
+        if any(shard.launch.group_restart and not shard.launch.ends_with_leader for shard in others):
             yield Diagnostic(
                 code="GS660",
                 severity="warning",

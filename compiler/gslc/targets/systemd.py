@@ -272,7 +272,9 @@ def _service_view(
 
 def _below_home(launch: Launch) -> bool:
     folders = (launch.model_dir, *outside_folders(launch.files, launch.model_dir))
-    return any(path.startswith(_HOMES) for path in (launch.program, *(f"{folder}/" for folder in folders)))
+    # a shell is told the program as an argument of its own
+    paths = (launch.program, *launch.argv, *(f"{folder}/" for folder in folders))
+    return any(path.startswith(_HOMES) for path in paths)
 
 
 def _requires(cluster: str, instance: Instance, shard: Shard, fetches: Mapping[str, Fetch]) -> tuple[str, ...]:

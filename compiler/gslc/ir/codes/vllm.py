@@ -91,8 +91,8 @@ CODES: CodeTable = {
     "GS355": CodeEntry(
         title="several hosts need a newer vLLM",
         meaning=(
-            "Replicas over several hosts are started with vLLM's own --nnodes, "
-            "first seen in 0.11.2; Ray is not set up by gslc."
+            "Replicas over several hosts are started with vLLM's own --nnodes from 0.11.2 on and with Ray from "
+            "0.7.3 on; older releases were not looked at."
         ),
         remedy="Pin vllm 0.11.2 or newer, or set `distributed: false`.",
     ),
@@ -148,6 +148,21 @@ CODES: CodeTable = {
         title="vLLM would not start",
         meaning="The named memory is too small on at least one card.",
         remedy="Lower the context, take more or larger cards, or a quantised checkpoint.",
+    ),
+    "GS366": CodeEntry(
+        title="several model folders under Ray",
+        meaning="Before 0.11.2 vLLM starts several hosts with Ray, and all load the model at the path of the leader.",
+        remedy="Set the same `model_dir` on all hosts that the model may lie on, or pin vllm 0.11.2 or newer.",
+    ),
+    "GS367": CodeEntry(
+        title="an address that Ray can't use",
+        meaning="The releases of Ray that vLLM before 0.11.2 asks for don't start at an IPv6 address.",
+        remedy="Give the host an IPv4 address or a name, or pin vllm 0.11.2 or newer.",
+    ),
+    "GS368": CodeEntry(
+        title="a port that Ray keeps for itself",
+        meaning="Ray refuses to start its head at 8265 and 10001, which it keeps for its dashboard and client server.",
+        remedy="Choose a `port_range` without them, or pin vllm 0.11.2 or newer.",
     ),
     "GS363": CodeEntry(
         title="the tensor table and config.json disagree",

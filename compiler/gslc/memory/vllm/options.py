@@ -15,6 +15,7 @@ from gslc.memory.vllm.budget import GIB, RankBudget
 from gslc.memory.vllm.cards import card_refusals, dotted, minimum_capability
 from gslc.memory.vllm.fit import THOUSAND, UTILIZATION_STEP, Fit, fit
 from gslc.memory.vllm.legality import layout_words, refusals
+from gslc.memory.vllm.spanning import against_ray, parts_of, ports_of, ray_host_bytes
 from gslc.memory.vllm.view import View
 
 # Host memory of the processes, beside page cache: the API server and engine core, and one worker a GPU with torch,
@@ -115,7 +116,9 @@ def _over_hosts(
     view: View, kind: GpuKind, cards: int, capacity: int, hosts: int, asker: Asker
 ) -> tuple[list[Choice], list[Excluded]]:
     """Pipeline stages across hosts, tensor parallel inside each: equal card counts, as native multi-node asks."""
-    refused: list[Excluded] = []
+    refused: list[Excluded] = list(against_ray((kind,), view))
+    if refused:
+        return [], refused
     for nodes in range(2, min(hosts, MOST_RANKS) + 1):
         for tensor in range(1, cards + 1):
             if view.tensor_parallel not in {None, tensor} or view.pipeline_parallel not in {None, nodes}:
@@ -159,16 +162,15 @@ def _choice(
     *,
     rank: int,
 ) -> Choice:
-    per_node = len(counted.ranks) // nodes
-    devices = devices_of(view, counted)
+    by_ray = nodes > 1 and view.by_ray
     parts = tuple(
         PartNeed(
-            gpus=devices[node * per_node : (node + 1) * per_node],
-            host=DeviceMemory(overhead=host_bytes(view, per_node)),
-            same_kind=per_node > 1,
-            ports=_ports(node, nodes),
+            gpus=gpus,
+            host=DeviceMemory(overhead=host_bytes(view, len(gpus)) + (ray_host_bytes() if by_ray else 0)),
+            same_kind=len(gpus) > 1,
+            ports=ports_of(node, nodes),
         )
-        for node in range(nodes)
+        for node, gpus in enumerate(parts_of(devices_of(view, counted), nodes, by_ray=by_ray))
     )
     words = layout_words(counted.tensor_parallel, counted.pipeline_parallel)
     if nodes > 1:
@@ -223,12 +225,6 @@ def card_bytes(view: View, tensor: int, stages: int) -> int:
         else:
             low = middle + 1
     return low * GIB
-
-
-def _ports(node: int, nodes: int) -> tuple[str, ...]:
-    if node:
-        return ()
-    return ("http", "master") if nodes > 1 else ("http",)
 
 
 def device_memory(budget: RankBudget, *, keeps_cache: bool, stated_share: bool) -> DeviceMemory:

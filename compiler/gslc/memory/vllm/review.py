@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gslc.engines.vllm_command import ENDING, KEYED, NATIVE_NODES_FROM, OWNED, native_nodes, utilization_words
+from gslc.engines.vllm_command import ENDING, KEYED, OWNED, utilization_words
 from gslc.engines.vllm_flags import Argument
+from gslc.engines.vllm_ray import EXECUTOR_FLAG
 from gslc.ir.diagnostic import Diagnostic, Excluded, Severity
 from gslc.ir.facts import ModelFacts
-from gslc.ir.inputs import Model
+from gslc.ir.inputs import Host, Model
 from gslc.ir.placement import Request
 from gslc.memory.vllm.architectures import known_architecture
 from gslc.memory.vllm.legality import refusals
 from gslc.memory.vllm.plausible import implausible
+from gslc.memory.vllm.spanning import review_executor, review_spanning
 from gslc.memory.vllm.view import KV_TYPES, Keys, View, needs_remote_code, view_of
 
 LONG_CONTEXT = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
@@ -46,8 +48,8 @@ def keys_of(model: Model) -> Keys:
     )
 
 
-def review_model(request: Request, version: str) -> tuple[Diagnostic, ...]:
-    """All mistakes of the model's entry for one release."""
+def review_model(request: Request, version: str, hosts: tuple[Host, ...]) -> tuple[Diagnostic, ...]:
+    """All mistakes of the model's entry for one release; `hosts` are those that have it and may run the model."""
     model, facts = request.model, request.facts
     if facts is None:
         return ()
@@ -60,6 +62,7 @@ def review_model(request: Request, version: str) -> tuple[Diagnostic, ...]:
         *_clashes(request, view),
         *_context(request, view),
         *_layout(request, view),
+        *review_spanning(request, view, hosts),
         *_keys(request),
         *_doubts(request, view),
     )
@@ -117,7 +120,11 @@ def _argument_problems(request: Request, view: View) -> Iterator[Diagnostic]:
 
 def _owned(request: Request, view: View) -> Iterator[Diagnostic]:
     for argument in view.arguments:
-        if argument.flag in OWNED:
+        if argument.flag == EXECUTOR_FLAG:
+            wrong = review_executor(request, view, argument)
+            if wrong is not None:
+                yield wrong
+        elif argument.flag in OWNED:
             key = OWNED[argument.flag]
             help_line = f"remove {argument.written.partition('=')[0]}" + (f"; {key} decides it" if key else "")
             yield _say(request, "GS347", f"{argument.flag} is set by gslc", ("args", argument.index), help_line)
@@ -240,14 +247,6 @@ def _layout(request: Request, view: View) -> Iterator[Diagnostic]:
             "--enable-expert-parallel, and the model has no experts",
             ("args", argument.index if argument else 0),
             "remove it",
-        )
-    if request.model.distributed and not native_nodes(view.version):
-        yield _say(
-            request,
-            "GS355",
-            f"vLLM {view.version} starts several hosts only through Ray, which gslc does not set up",
-            ("distributed",),
-            f"pin vllm {NATIVE_NODES_FROM} or newer in `engines`",
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gslc.engines.vllm_flags import Argument, ArgumentProblem, parse_arguments
+from gslc.engines.vllm_ray import starts_hosts_with
 from gslc.engines.vllm_settings import VllmSettings, read_settings
 from gslc.ir.facts import ModelFacts, SafetensorsFacts
 from gslc.memory.vllm.architectures import generates_embeddings_only
@@ -63,6 +64,11 @@ class View:
             dtype=self.settings.dtype or "auto",
             kv_cache_dtype=self.kv_cache_dtype,
         )
+
+    @property
+    def by_ray(self) -> bool:
+        """Whether this release starts an instance over several hosts with Ray."""
+        return starts_hosts_with(self.version, self.settings.executor) == "ray"
 
     def wish(self, context: int | None = None) -> Wish:
         """What the engine is asked for at a context (default: the view's own)."""

@@ -959,12 +959,6 @@ job "gslc-datacenter-frontier" {
         "VLLM_NO_USAGE_STATS"    = "1"
       }
 
-      template {
-        destination = "${NOMAD_SECRETS_DIR}/server.env"
-        env         = true
-        data        = "VLLM_API_KEY={{ with nomadVar \"nomad/jobs/gslc-datacenter-frontier\" }}{{ .frontier.Value | toJSON }}{{ end }}\n"
-      }
-
       resources {
         cpu        = 1000
         memory     = 28672

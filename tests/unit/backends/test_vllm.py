@@ -274,7 +274,7 @@ def test_gguf_is_not_for_vllm() -> None:
         ({"args": ("--data-parallel-size", "2")}, "GS359"),
         ({"args": ("--speculative-config", "{}")}, "GS352"),
         ({"args": ("--max-num-batched-tokens", "64"), "parallel": 128}, "GS356"),
-        ({"distributed": True, "version": "0.9.2"}, "GS355"),
+        ({"distributed": True, "version": "0.7.2"}, "GS355"),
         ({"args": ("--nnodes", "2")}, "GS347"),
         ({"args": ("--api-key", "k")}, "GS347"),
         ({"args": ("--help",)}, "GS347"),

@@ -68,7 +68,7 @@ CODES: CodeTable = {
         meaning="A replica spans hosts and its engine needs all of its parts to start together, and compose and "
         "Nomad can't restart a process of one host because one of another host ended.",
         remedy="Restart the workers after the leader, or run the hosts with systemd, where a small service "
-        "watches the leader.",
+        "watches the leader. Workers under Ray (vLLM before 0.11.2) are no such case: they end by themselves.",
     ),
     "GS661": CodeEntry(
         title="Nomad would change the characters",

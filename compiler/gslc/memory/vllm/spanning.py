@@ -54,7 +54,9 @@ def parts_of(devices: tuple[DeviceMemory, ...], nodes: int, *, by_ray: bool) -> 
     per_node = len(devices) // nodes
     parts = [devices[node * per_node : (node + 1) * per_node] for node in range(nodes)]
     if by_ray and nodes > 2:
-        largest = tuple(max(column, key=lambda need: need.total) for column in zip(*parts[1:], strict=True))
+        largest = tuple(
+            max(column, key=lambda need: (need.total, need.weights)) for column in zip(*parts[1:], strict=True)
+        )
         parts[1:] = [largest] * (nodes - 1)
     return tuple(parts)
 

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +21,11 @@ import pytest
 from hub_server import HubServer
 from tests.support.real_hosts import Namespace, hosts_on_a_link
 from tests.support.systemd_reader import command, environment, values
-from tests.support.target_trees import REAL
+from tests.support.target_trees import REAL, put
 
 from cli import Program
 
 pytestmark = pytest.mark.real
-CACHE = Path(os.environ.get("GSLC_TEST_CACHE") or Path.home() / ".cache" / "gslc-tests") / "ray"
 ADDRESSES = {"atlas": "10.78.0.1", "borea": "10.78.0.2"}
 READY_SECONDS = 180
 GONE_SECONDS = 120  # a follower ends 60 s after it lost its head
@@ -52,14 +50,20 @@ models:
 """
 
 
+# The environment's own script names the interpreter by its first path.
+RAY = "import sys\nfrom ray.scripts.scripts import main\nsys.exit(main())\n"
+
+
 def installed(version: str) -> Path:
-    """The folder of programs of a virtual environment with this Ray and nothing that it does not need."""
-    folder = CACHE / version
-    if not (folder / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", f"ray=={version}"], check=True)
-        (folder / "ready").touch()
-    return folder / "bin"
+    """The folder of a virtual environment with this Ray."""
+    done = subprocess.run([REAL / "install_ray.sh", version], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(done.stdout.strip().splitlines()[-1])
+
+
+def programs_in(folder: Path, python: Path | str) -> None:
+    """A `ray` and a `vllm` in one folder, as engines.vllm.path names it, run by the `python` of an environment."""
+    for name, text in (("ray", RAY), ("vllm", (REAL / "vllm_on_ray.py").read_text())):
+        put(folder, name, f"#!{python}\n{text}", 0o755)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,16 +134,11 @@ class Fleet:
 @contextmanager
 def fleet_of(gslc: Program, vllm: str, ray: str) -> Iterator[Fleet]:
     """The plan of a model over all four cards of two hosts, and the hosts with a `ray` and a `vllm` in one folder."""
-    programs = installed(ray)
+    environment_folder = installed(ray)
     with tempfile.TemporaryDirectory(prefix="gslc-ray-") as name, hosts_on_a_link(ADDRESSES) as hosts:
         folder = Path(name)
-        bin_folder = folder / "bin"
-        bin_folder.mkdir()
-        (bin_folder / "ray").symlink_to(programs / "ray")
-        stand_in = bin_folder / "vllm"
-        stand_in.write_text(f"#!{programs / 'python'}\n{(REAL / 'vllm_on_ray.py').read_text()}")
-        stand_in.chmod(0o755)
-        (folder / "cluster.yaml").write_text(CLUSTER.format(programs=bin_folder, version=vllm))
+        programs_in(folder / "bin", environment_folder / "bin" / "python3")
+        (folder / "cluster.yaml").write_text(CLUSTER.format(programs=folder / "bin", version=vllm))
         run = gslc("build", folder / "cluster.yaml")
         assert run.status == 0, run.err
         yield Fleet(folder=folder, hosts=hosts)

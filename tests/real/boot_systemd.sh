@@ -7,6 +7,7 @@
 #
 #   ROOTFS   another root tree than / (a debootstrap folder)      SECONDS_ALLOWED   for the whole run (180)
 #   NETNS    a network namespace to run in, by name               JOURNAL           a file that gets the journal
+#   BINDS    folders of this machine, `from:to from:to` (neither with blanks), which the inside may write
 # Needs root and Debian's systemd-container.
 set -euo pipefail
 [ $# -eq 2 ] || { awk 'NR > 1 { if (!/^#/) exit; print }' "$0" >&2; exit 2; }
@@ -49,6 +50,8 @@ ExecStart=/bin/bash /run/gslc-in/runner
 U
 network=(--private-network)
 [ -z "${NETNS:-}" ] || network=("--network-namespace-path=/run/netns/$NETNS")
+binds=()
+for pair in ${BINDS:-}; do binds+=("--bind=$pair"); done
 set +e
 (
   for folder in "${groups[@]}"; do mkdir -p "$folder/$name" && echo $BASHPID > "$folder/$name/cgroup.procs"; done
@@ -66,7 +69,7 @@ set +e
     exec systemd-nspawn "$@"' - "$work/overlay" "${ROOTFS:-/}" "$files" "$work/in/gslc-check.service" \
     --quiet --register=no --keep-unit --boot -M "$name" --console=read-only -D "$work/overlay/root" \
     --bind-ro="$work/in:/run/gslc-in" --bind="$work/out:/run/gslc-out" --resolv-conf=off --timezone=off --link-journal=no \
-    "${network[@]}" systemd.unit=gslc-check.service systemd.firstboot=off systemd.mask=systemd-networkd.socket \
+    "${network[@]}" "${binds[@]}" systemd.unit=gslc-check.service systemd.firstboot=off systemd.mask=systemd-networkd.socket \
     systemd.show_status=0 systemd.log_level=warning
 ) < /dev/null > "$work/console" 2>&1
 booted=$?

@@ -20,7 +20,7 @@ flock 9
 
 packages() {
   local wanted=(systemd systemd-container debootstrap curl docker.io docker-compose iptables iproute2
-                busybox-static python3-minimal golang-go golang-github-hashicorp-hcl-v2-dev ca-certificates)
+                busybox-static procps python3-minimal golang-go golang-github-hashicorp-hcl-v2-dev ca-certificates)
   local missing=() name
   for name in "${wanted[@]}"; do
     dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q '^install ok installed' || missing+=("$name")

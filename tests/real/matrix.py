@@ -35,7 +35,7 @@ RPC = (
     "two hosts are run under systemd above; a plan made of a cluster file is served too (tests/real/test_rpc_hosts.py)"
 )
 CUDA = "a CUDA build needs a card; the CPU build of the same release is run above"
-RAY = "one host is run above; commands for several hosts are read by vLLM's own parser (tests/real/test_vllm.py), and Ray is run over two (tests/real/test_vllm_ray.py)"
+RAY = "one host is run above; commands for several hosts are read by vLLM's own parser (tests/real/test_vllm.py), and Ray is run over two (tests/real/test_vllm_ray.py, tests/real/test_vllm_ray_systemd.py)"
 SPEECH = (
     "CosyVoice, Dia and FunASR want several GB of packages and models; which card a unit of CosyVoice lands on is asked of "
     "vox-box's own code (tests/real/test_voxbox.py)"

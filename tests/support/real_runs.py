@@ -24,7 +24,7 @@ from model_files import Sparse  # noqa: E402 - the path above makes it importabl
 from test_llama_server import dense  # noqa: E402
 from tests.support.plans import make_cluster, make_host, make_instance, make_launch, make_plan, templates  # noqa: E402
 from tests.support.real_serving import TARGETS, said  # noqa: E402
-from tests.support.target_trees import install_systemd, put  # noqa: E402
+from tests.support.target_trees import install_built, install_systemd  # noqa: E402
 
 from gslc.ir.plan import ModelFile  # noqa: E402
 from gslc.targets.systemd import SystemdTarget  # noqa: E402
@@ -108,10 +108,7 @@ def llama_systemd() -> Run:
         folder = Path(name)
         built = build(folder, CLUSTER.format(target="systemd", model=MODEL))
         tree = folder / "tree"
-        for path in sorted((built / "systemd" / "atlas").rglob("*")):
-            if path.is_file():
-                place = "/etc/gslc/real" if path.parent.name == "host" else "/etc/systemd/system"
-                put(tree, f"{place}/{path.name}", path.read_text())
+        install_built(built / "systemd" / "atlas", "real", tree)
         (tree / MODEL.relative_to("/")).parent.mkdir(parents=True)
         shutil.copyfile(MODEL, tree / MODEL.relative_to("/"))
         script = folder / "script"

@@ -29,6 +29,14 @@ def install_systemd(files: Iterable[OutputFile], cluster: str, root: Path, hosts
         put(root, f"{folder}/{rest[-1]}", file.text)
 
 
+def install_built(folder: Path, cluster: str, root: Path) -> None:
+    """The same from a host's folder of an output tree."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            place = f"/etc/gslc/{cluster}" if path.parent.name == "host" else "/etc/systemd/system"
+            put(root, f"{place}/{path.name}", path.read_text(encoding="utf-8"))
+
+
 def write_tree(files: Iterable[OutputFile], root: Path) -> None:
     """Every file at its own path below the output folder."""
     for file in files:

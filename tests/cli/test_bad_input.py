@@ -47,6 +47,13 @@ models:
     source: hf://FunAudioLLM/CosyVoice-300M
     host_selector: {arch: arm64}
 """
+# 0.9.2 starts several hosts by Ray, 0.26.0 by itself
+SPANNING = """\
+  borea: {{address: 10.0.0.12, memory: 64GiB, gpus: [{{model: NVIDIA L4}}]}}
+engines: {{vllm: {{version: "{version}"}}}}
+models:
+  one: {{source: "hf://makers/tiny-chat", distributed: true, tensor_parallel: 1, pipeline_parallel: 2}}
+"""
 WINDOWS = HOSTS + "  win: {address: 10.0.0.12, os: windows, target: nomad, memory: 64GiB, gpus: [{model: NVIDIA L4}]}\n"
 
 
@@ -69,6 +76,14 @@ CASES = {
     "LD_PRELOAD": (HOSTS + CUSTOM + "    env: {LD_PRELOAD: /tmp/x.so}\n", "LD_PRELOAD", (15,)),
     "unknown card": (HOSTS.replace("NVIDIA L4", "NVIDIA L44") + CUSTOM, "custom", (9,)),
     "an anchor": (HOSTS + CUSTOM.replace("[serve", "&a [serve"), "anchor", (13,)),
+    **{
+        f"{what} over hosts with {version}": (HOSTS.replace("    address: 10.0.0.11\n", given) + SPANNING.format(version=version), hint, (line,))
+        for version in ("0.9.2", "0.26.0")
+        for what, given, hint, line in (
+            ("no address", "", "give atlas an `address`", 12),
+            ("an address of no other host", "    address: 127.0.0.1\n", "set hosts.atlas.address to one that borea", 7),
+        )
+    },
     "systemd on macOS": (HOSTS.replace("    memory: 64GiB\n", "    memory: 64GiB\n    os: darwin\n") + CUSTOM, "raw_exec", (6, 7, 8, 9, 12, 3, 11)),
 }  # fmt: skip
 

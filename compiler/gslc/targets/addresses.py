@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from gslc.ir.plan import Instance, Launch, Shard
 
 ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-_LOOPBACK = ("127.", "::1", "localhost")
 
 
 def socket_address(address: str, port: int) -> str:
@@ -23,7 +22,12 @@ def local_address(launch: Launch) -> str:
 def remote_address(shard: Shard) -> str | None:
     """The address under which another host reaches the shard; None where it listens to its own host alone."""
     address = shard.address if shard.launch.listen in ANY_ADDRESS else shard.launch.listen
-    return None if not address or address.startswith(_LOOPBACK) else address
+    return None if not address or is_loopback(address) else address
+
+
+def is_loopback(address: str) -> bool:
+    """True where an address leads every host to itself."""
+    return address.startswith(("127.", "localhost.")) or address in {"::1", "localhost"}
 
 
 def probe(launch: Launch, address: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import Cluster
 from gslc.ir.plan import Instance, Launch, Shard
-from gslc.targets.addresses import remote_address, shards_by_name
+from gslc.targets.addresses import is_loopback, remote_address, shards_by_name
 from gslc.targets.fetch import outside_folders
 from gslc.targets.quoting_hcl import client_reference, is_kept
 
@@ -105,8 +105,10 @@ def review_image(
 
 
 def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
-    """Parts that another host waits for, and that listen to their own host alone."""
-    for instance, shard in _shards(instances):
+    """Parts that another host must reach, and that listen to their own host alone or have an address of that kind."""
+    found = tuple(instances)
+    yield from _addresses_for_workers(found, cluster)
+    for instance, shard in _shards(found):
         shards = shards_by_name(instance)
         for name in shard.launch.after:
             other = shards[name]
@@ -117,6 +119,24 @@ def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Di
                     message=f"{shard.launch.name} on {shard.host} must reach {name} on {other.host}, "
                     f"which listens on {other.launch.listen}",
                     help=f"set hosts.{other.host}.address",
+                )
+
+
+def _addresses_for_workers(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Hosts of an instance whose workers join by the hosts' addresses, where one leads every host to itself."""
+    for instance in instances:
+        hosts = {shard.host: shard.address for shard in instance.shards}
+        if len(hosts) == 1 or all(shard.role != "worker" for shard in instance.shards):
+            continue
+        for host, address in hosts.items():
+            if is_loopback(address):
+                others = ", ".join(sorted(hosts.keys() - {host}))
+                yield Diagnostic(
+                    code="GS659",
+                    place=cluster.places.at("hosts", host, "address"),
+                    message=f"{instance.name} spans {host} and {others}, and the address of {host} is {address}, "
+                    "by which every host reaches itself",
+                    help=f"set hosts.{host}.address to one that {others} can reach",
                 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from small_fleets import EMPTY_LOCK, GIB, by_name, cluster, host, lock_of, model, need, place, where
 
-from gslc.ir.diagnostic import Outcome
+from gslc.ir.diagnostic import Excluded, Outcome
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock, LockedPlacement, Seat
 from gslc.ir.placement import Placement
@@ -148,6 +148,19 @@ def test_parts_need_addresses_and_one_target() -> None:
     silent = cluster([host("a", [24]), host("b", [24], address=None)], [wide])
     mixed = cluster([host("a", [24]), host("b", [24], target="compose")], [replace(wide, image="an/image:1")])
     assert codes(place(silent)) == codes(place(mixed)) == ["GS405"]
+
+
+def test_a_host_without_an_address_is_named_and_to_be_given_one() -> None:
+    wide = model("m", [need(1, 20), need(1, 20)])
+    for addresses, names, verb in (((None, "10.0.0.2"), "a", "has"), ((None, None), "a, b", "have")):
+        hosts = [host(name, [24], address=address) for name, address in zip("ab", addresses, strict=True)]
+        outcome = place(cluster(hosts, [wide]))
+        [found] = outcome.diagnostics
+        assert found.message.endswith(f"each with an address; {names} {verb} none")
+        assert found.help == f"give {names} an `address` that the other hosts reach"
+        [refusal] = outcome.decisions[-1].rejected
+        assert isinstance(refusal, Excluded)
+        assert (refusal.rule, refusal.what) == ("address", names)
 
 
 def test_replicas_under_nomad_are_not_mixed_with_other_targets() -> None:

@@ -243,9 +243,9 @@ def test_a_launch_without_a_program_is_refused() -> None:
 
 def test_a_replica_over_two_targets_is_refused() -> None:
     hosts = (make_host(), make_host("borea", target="compose", address="10.0.0.2"))
-    worker = make_launch("chat-0-worker-1", role="worker", rank=1, host="borea")
+    worker = make_launch("chat-0-worker-1", role="worker", rank=1, host="borea", listen="10.0.0.2")
     [found] = SystemdTarget(templates=templates).review(
-        make_plan(make_instance((make_launch(), worker))), make_cluster(*hosts)
+        make_plan(make_instance((make_launch(listen="10.0.0.1"), worker))), make_cluster(*hosts)
     )
     assert found.code == "GS650"
     assert "borea" in found.message
@@ -257,6 +257,26 @@ def test_a_follower_that_nobody_can_reach_is_refused() -> None:
     plan = make_plan(make_instance((make_launch(after=("chat-0-rpc-0",)), rpc)))
     found = SystemdTarget(templates=templates).review(plan, make_cluster(*hosts))
     assert [one.code for one in found] == ["GS659"]
+
+
+@pytest.mark.parametrize(
+    ("address", "refused"),
+    [
+        *((address, True) for address in ("127.0.0.1", "127.1.2.3", "::1", "localhost", "localhost.localdomain")),
+        *((address, False) for address in ("10.0.0.1", "fd00::1", "::1:2", "localhosts", "atlas.lan")),
+    ],
+)
+@pytest.mark.parametrize("alone", ["atlas", "borea"])
+def test_workers_join_over_addresses_that_lead_to_another_host(alone: str, address: str, refused: bool) -> None:
+    other = {"atlas": "borea", "borea": "atlas"}[alone]
+    addresses = {alone: address, other: "10.0.0.9"}
+    hosts = [make_host(name, address=given) for name, given in addresses.items()]
+    leader = make_launch(listen=addresses["atlas"])
+    worker = make_launch("chat-0-worker-1", role="worker", rank=1, host="borea", listen=addresses["borea"])
+    found = SystemdTarget(templates=templates).review(make_plan(make_instance((leader, worker))), make_cluster(*hosts))
+    assert [(one.code, one.help) for one in found] == (
+        [("GS659", f"set hosts.{alone}.address to one that {other} can reach")] if refused else []
+    )
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])

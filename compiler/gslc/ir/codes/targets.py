@@ -60,7 +60,8 @@ CODES: CodeTable = {
     ),
     "GS659": CodeEntry(
         title="a leader that its followers can't reach",
-        meaning="A replica spans hosts, and one of its parts listens on its own host alone.",
+        meaning="A replica spans hosts, and one of its parts listens on its own host alone, or a host's address is one by "
+        "which every host reaches itself.",
         remedy="Give the host an address, or a listen address that the other hosts reach.",
     ),
     "GS660": CodeEntry(

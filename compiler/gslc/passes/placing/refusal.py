@@ -46,11 +46,16 @@ def explain_unplaced(
         code, message, refusals = _reason(problem, state, fitter, replicas, short_of_ports)
         port_taken = any(isinstance(one, Excluded) and one.rule == "port" for one in refusals)
         related = _owners_of_port(problem, state, task) if port_taken else ()
-        by_port = bool(related)  # by another model: where replicas of one model contend, another number changes nothing
+        # by another model: where replicas of one model contend, another number changes nothing
+        by_port = bool(related)
+        silent = next((one.what for one in refusals if isinstance(one, Excluded) and one.rule == "address"), None)
         help_text: str | None = None
         tried: tuple[Tried, ...] = ()
         if number < EXPLAINED:
-            help_text, tried = _help(problem, state, fitter, replicas, replanned, code, by_port)
+            if silent is not None:
+                help_text = f"give {silent} an `address` that the other hosts reach"
+            else:
+                help_text, tried = _help(problem, state, fitter, replicas, replanned, code, by_port)
         result.codes.update((replica.id, code) for replica in replicas)
         place = problem.cluster.places.key("models", task.name, *(("port",) if by_port else ()))
         result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text, related=related))
@@ -93,7 +98,8 @@ def _reason(
     by_rule = _rule_refusals(problem, state, fitter, task)
     lacks = [lack for zone in task.zones if (lack := _lack_of_zone(problem, state, fitter, task, zone)) is not None]
     if not lacks and not by_rule:
-        return "GS405", f"{who}: {_too_few_hosts(problem, task)}", ()
+        too_few = _too_few_hosts(problem, task)
+        return "GS405", f"{who}: {too_few.detail}", (too_few,)
     lacks.sort(key=lambda lack: (lack.needed - lack.available, lack.what))
     shown = "; ".join(lack_text(lack) for lack in lacks[:GROUPS_SHOWN])
     more = len(lacks) - GROUPS_SHOWN
@@ -159,13 +165,16 @@ def _owners_of_port(problem: Problem, state: State, task: ModelTask) -> tuple[Re
     )
 
 
-def _too_few_hosts(problem: Problem, task: ModelTask) -> str:
-    """Why there are not enough hosts for a replica of several parts."""
+def _too_few_hosts(problem: Problem, task: ModelTask) -> Excluded:
+    """Why there are not enough hosts for a replica of several parts: by their addresses, or by what they have left."""
     parts = min((len(option.parts) for option, _ in task.wide), default=2)
-    hosts = [host for zone in task.zones for host in zone.hosts]
-    silent = [problem.hosts[host].name for host in hosts if not problem.reachable[host]]
+    hosts = [problem.hosts[host].name for zone in task.zones for host in zone.hosts]
+    silent = [problem.hosts[host].name for zone in task.zones for host in zone.hosts if not problem.reachable[host]]
     text = f"one replica needs {parts} different hosts under one target, each with an address"
-    return f"{text}; {names_of(silent)} have none" if silent else f"{text}, and the hosts with room are too few"
+    if not silent:
+        return Excluded(what=names_of(hosts), rule="hosts", detail=f"{text}, and the hosts with room are too few")
+    names = names_of(silent)
+    return Excluded(what=names, rule="address", detail=f"{text}; {names} {'has' if len(silent) == 1 else 'have'} none")
 
 
 def _lack_of_zone(problem: Problem, state: State, fitter: Fitter, task: ModelTask, zone: Zone) -> Exhausted | None:

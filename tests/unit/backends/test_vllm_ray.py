@@ -15,7 +15,8 @@ from tests.support.vllm_models import (
     request_of,
 )
 
-from gslc.backends.vllm import SHARED_MEMORY_BYTES, Vllm
+from gslc.backends.vllm import Vllm
+from gslc.backends.vllm_launch import SHARED_MEMORY_BYTES
 from gslc.engines.vllm_ray import OBJECT_STORE_BYTES
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import EnginePin, GpuKind, Host, Requirement, RequirementPart, SecretRef

@@ -210,6 +210,13 @@ def test_different_model_folders_are_an_error_at_the_second_host() -> None:
     assert review(HOSTS[0], replace(moved, gpus=())) == []
 
 
+def test_hosts_without_an_address_are_not_looked_at_since_they_get_no_part() -> None:
+    assert (
+        review(*HOSTS, replace(host_of("gamma", *[H200] * 4), address=None, listen="::", model_dir="/data/models"))
+        == []
+    )
+
+
 def test_an_ipv6_address_is_an_error_at_its_host() -> None:
     (found,) = review(HOSTS[0], replace(HOSTS[1], address="fd00::2"))
     assert (found.code, found.severity) == ("GS367", "error")

@@ -104,7 +104,9 @@ def review_spanning(request: Request, view: View, hosts: tuple[Host, ...]) -> It
 
 def _ray_hosts(request: Request, view: View, hosts: tuple[Host, ...]) -> Iterator[Diagnostic]:
     model, places = request.model, request.cluster.places
-    folders = {host.model_dir: host.name for host in reversed(hosts)}
+    # without an address a host is given no part of such an instance
+    reachable = [(host, host.address) for host in hosts if host.address is not None]
+    folders = {host.model_dir: host.name for host, _ in reversed(reachable)}
     if len(folders) > 1 and (model.source is None or model.source.kind != "file"):
         first, second = sorted(folders.items(), key=lambda pair: pair[1])[:2]
         yield _say(
@@ -115,8 +117,7 @@ def _ray_hosts(request: Request, view: View, hosts: tuple[Host, ...]) -> Iterato
             places.at("hosts", second[1], "model_dir"),
             f"set the same model_dir, or pin vllm {NATIVE_NODES_FROM} or newer",
         )
-    for host in hosts:
-        address = host.address or host.listen
+    for host, address in reachable:
         if ":" in address:
             yield _say(
                 request,

@@ -31,6 +31,7 @@ OWN_PORTS: Mapping[int, str] = {8265: "dashboard", 10001: "client server"}
 CACHES = (("HF_HOME", "huggingface"), ("TRITON_CACHE_DIR", "triton"), ("XDG_CACHE_HOME", "cache"))
 SHELL = "/bin/sh"
 _RETRY_SECONDS = 2
+_STOPS = "TERM INT"  # Nomad's raw_exec stops with SIGINT, all others with SIGTERM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +67,22 @@ def leader_argv(node: RayNode, port: int, vllm: str, words: tuple[str, ...]) -> 
     words of the command.
     """
     start = ("start", "--head", f"--port={port}", "--include-dashboard=false", *_start_words(node))
-    script = f'trap \'exit 0\' TERM; {shlex.join((node.program, *start))} && exec "$0" "$@"'
+    script = f'trap \'exit 0\' {_STOPS}; {shlex.join((node.program, *start))} && exec "$0" "$@"'
     return ("-c", script, vllm, *words)
 
 
 def follower_argv(node: RayNode) -> tuple[str, ...]:
     """The arguments of a shell that waits for the leader's Ray, joins it, and ends when either is gone.
 
-    The wait has no end of its own: the leader may still be fetching its files. Ray ends 60 s after it lost its head,
-    which makes the shell fail, and the supervisor's restart waits for the next head. `ray start` answers SIGTERM with
-    status 1, an asked stop should be none.
+    The wait has no end of its own: the leader may still be fetching its files; one try ends after some 35 s. Another
+    version of Ray or no `ray` at all is not waited over: `ray start` and the shell say so and fail. Ray ends 60 s after
+    it lost its head, which makes the shell fail, and the supervisor's restart waits for the next head. `ray start`
+    answers SIGTERM with status 1, an asked stop should be none.
     """
-    alive = f'"$0" health-check --address {shlex.quote(node.head)} >/dev/null 2>&1'
+    alive = f'"$0" health-check --skip-version-check --address {shlex.quote(node.head)} >/dev/null 2>&1'
     script = (
-        "trap 'kill $p 2>/dev/null; wait $p; exit 0' TERM; "
+        f"trap 'kill $p 2>/dev/null; wait $p; exit 0' {_STOPS}; "
+        'command -v "$0" >/dev/null || exec "$0"; '
         f"until {{ {alive} & p=$!; wait $p; }}; do sleep {_RETRY_SECONDS}; done; "
         '"$0" "$@" & p=$!; wait $p'
     )

@@ -145,6 +145,18 @@ def test_the_leader_becomes_the_server_once_ray_is_up(stand_in: Stand, tmp_path:
     assert process.wait(10) == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_leader_that_is_asked_to_stop_before_ray_is_up_serves_nothing(
+    stand_in: Stand, tmp_path: Path, sent: signal.Signals
+) -> None:
+    ray, vllm = stand_in("ray", "sleep 1"), stand_in("vllm", "exit 0")
+    process = start(leader_argv(replace(NODE, program=str(ray)), 20001, str(vllm), WORDS))
+    until(lambda: lines(tmp_path) != [])
+    process.send_signal(sent)
+    assert process.wait(10) == 0
+    assert [words[0] for words in lines(tmp_path)] == ["ray"]
+
+
 def test_a_head_that_does_not_start_ends_the_leader_and_serves_nothing(stand_in: Stand, tmp_path: Path) -> None:
     ray, vllm = stand_in("ray", "exit 7"), stand_in("vllm", "exit 0")
     assert start(leader_argv(replace(NODE, program=str(ray)), 20001, str(vllm), WORDS)).wait(10) == 7
@@ -161,12 +173,21 @@ def test_a_follower_waits_for_the_head_and_fails_when_it_is_gone(stand_in: Stand
     assert process.wait(20) == 1
     asked = [words[1:] for words in lines(tmp_path)]
     assert asked[-1][:3] == ["start", "--address=10.0.0.1:20001", "--block"]
-    assert asked[:-1] == [["health-check", "--address", "10.0.0.1:20001"]] * (len(asked) - 1)
+    assert asked[:-1] == [["health-check", "--skip-version-check", "--address", "10.0.0.1:20001"]] * (len(asked) - 1)
 
 
+@pytest.mark.parametrize("program", ["/nowhere/ray", "ray-that-is-nowhere"])
+def test_a_follower_without_ray_says_so_and_waits_for_nobody(program: str) -> None:
+    argv = follower_argv(replace(NODE, program=program))
+    done = subprocess.run(["/bin/sh", *argv], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 127
+    assert f"{program}: not found" in done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_follower_that_is_asked_to_stop_ends_well_and_takes_ray_along(
-    stand_in: Stand, tmp_path: Path, joined: bool
+    stand_in: Stand, tmp_path: Path, joined: bool, sent: signal.Signals
 ) -> None:
     # ray itself answers SIGTERM with 1
     hang = f"echo $$ > {tmp_path}/pid; trap 'exit 1' TERM; while :; do sleep 0.05; done"
@@ -174,7 +195,7 @@ def test_a_follower_that_is_asked_to_stop_ends_well_and_takes_ray_along(
     process = start(follower_argv(replace(NODE, program=str(ray))))
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
     inner = int((tmp_path / "pid").read_text())
-    process.terminate()
+    process.send_signal(sent)
     assert process.wait(10) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(inner, 0)

@@ -542,7 +542,7 @@ job "gslc-ray-nodes" {
         runtime      = "nvidia"
         args = [
           "-c",
-          "trap 'exit 0' TERM; ray start --head --port=20001 --include-dashboard=false --node-ip-address=10.0.0.13 --num-gpus=2 --num-cpus=1 --object-store-memory=1073741824 --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 --disable-usage-stats --log-color=false && exec \"$0\" \"$@\"",
+          "trap 'exit 0' TERM INT; ray start --head --port=20001 --include-dashboard=false --node-ip-address=10.0.0.13 --num-gpus=2 --num-cpus=1 --object-store-memory=1073741824 --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 --disable-usage-stats --log-color=false && exec \"$0\" \"$@\"",
           "vllm",
           "serve",
           "/var/lib/gslc/models/hf/makers/tiny-chat/147b38d19cf2badc29014e9526821dd90067a2d1",
@@ -720,7 +720,7 @@ job "gslc-ray-nodes" {
         runtime      = "nvidia"
         args = [
           "-c",
-          "trap 'kill $p 2>/dev/null; wait $p; exit 0' TERM; until { \"$0\" health-check --address 10.0.0.13:20001 >/dev/null 2>&1 & p=$!; wait $p; }; do sleep 2; done; \"$0\" \"$@\" & p=$!; wait $p",
+          "trap 'kill $p 2>/dev/null; wait $p; exit 0' TERM INT; command -v \"$0\" >/dev/null || exec \"$0\"; until { \"$0\" health-check --skip-version-check --address 10.0.0.13:20001 >/dev/null 2>&1 & p=$!; wait $p; }; do sleep 2; done; \"$0\" \"$@\" & p=$!; wait $p",
           "ray",
           "start",
           "--address=10.0.0.13:20001",

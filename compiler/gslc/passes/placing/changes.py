@@ -145,7 +145,7 @@ class _Trial:
         if candidates.vary is None:
             return ()
         changed = replace(candidates, request=request, options=_Varied(candidates, request, candidates.vary))
-        task = task_of(self.task.index, changed, self.problem.maker)
+        task = task_of(self.task.index, changed, self.problem.maker, self.problem.cluster.port_range)
         placed: list[Replica] = []
         found: list[Position] = []
         for replica in self.replicas:

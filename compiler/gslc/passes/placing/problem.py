@@ -140,6 +140,7 @@ class ModelTask:
     spread: bool
     apart: bool  # anti_affinity: host
     port: int | None
+    port_outside: int  # 1 where a fixed port is not of the range, so that its leader takes one port less from it
     pins: Mapping[int, tuple[int, ...]] | None  # host -> allowed cards
     one_family: bool  # its hosts mix Nomad with other targets, and one Nomad job must hold all replicas
     plain: bool  # nothing but memory decides which of two hosts in the same condition it may use
@@ -314,7 +315,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
     first_port, last_port = cluster.port_range
     few_ports = last_port - first_port + 1 < FEW_PORTS
     for index, entry in enumerate(sorted(candidates, key=lambda entry: entry.request.model.name)):
-        task = task_of(index, entry, maker)
+        task = task_of(index, entry, maker, cluster.port_range)
         task.plain = task.plain and not few_ports
         first = len(replicas)
         replicas.extend(
@@ -355,7 +356,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
     )
 
 
-def task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
+def task_of(index: int, candidates: Candidates, maker: ZoneMaker, port_range: tuple[int, int]) -> ModelTask:
     """A model as the search sees it, without replicas yet."""
     model = candidates.request.model
     pins: dict[int, tuple[int, ...]] | None = None
@@ -376,6 +377,7 @@ def task_of(index: int, candidates: Candidates, maker: ZoneMaker) -> ModelTask:
         spread=model.placement == "spread",
         apart=model.anti_affinity == "host",
         port=model.port,
+        port_outside=int(model.port is not None and not port_range[0] <= model.port <= port_range[1]),
         pins=pins,
         one_family=one_family,
         plain=not (one_family or model.anti_affinity or model.port is not None or model.gpus),

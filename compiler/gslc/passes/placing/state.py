@@ -67,6 +67,7 @@ class State:
         """Give a replica its seats."""
         task = replica.task
         unified = self.problem.unified
+        fixed = task.port_outside
         for part, (host, cards) in zip(position.option.parts, position.spots, strict=True):
             self.memory[host] -= part.memory_unified if unified[host] else part.memory
             free, users = self.free[host], self.users[host]
@@ -77,7 +78,8 @@ class State:
                     self.untouched[host] -= 1
                 users[card] = ALONE if part.exclusive else users[card] + 1
             self.on_host[host][replica.id] = None
-            self.ports_used[host] += part.ports
+            self.ports_used[host] += part.ports - fixed
+            fixed = 0
             key = (task.index, host)
             self.of_model[key] = self.of_model.get(key, 0) + 1
             self._moved_on(host)
@@ -93,6 +95,7 @@ class State:
         position = self.positions[replica.id]
         assert position is not None  # only placed replicas are released
         unified = self.problem.unified
+        fixed = task.port_outside
         for part, (host, cards) in zip(position.option.parts, position.spots, strict=True):
             self.memory[host] += part.memory_unified if unified[host] else part.memory
             free, users = self.free[host], self.users[host]
@@ -103,7 +106,8 @@ class State:
                 if users[card] == 0:
                     self.untouched[host] += 1
             del self.on_host[host][replica.id]
-            self.ports_used[host] -= part.ports
+            self.ports_used[host] -= part.ports - fixed
+            fixed = 0
             self.of_model[task.index, host] -= 1
             self._moved_on(host)
         self.positions[replica.id] = None
@@ -209,7 +213,7 @@ class State:
         if task.apart and self.of_model.get((task.index, host), 0):
             return False
         ports = self.problem.ports
-        if ports is not None and task.port is None and self.ports_used[host] >= ports:
+        if ports is not None and not task.port_outside and self.ports_used[host] >= ports:
             return False
         if task.port is not None and (host, task.port) in self.fixed_ports:
             return False

@@ -1,4 +1,4 @@
-"""Starts for rebuild.py in which cards are filled to the last byte: minimum bin slack (Gupta and Ho 1999), with dice.
+"""Fleets in which cards are filled to the last byte: minimum bin slack (Gupta and Ho 1999), with dice.
 
 The largest replica that is left takes the card on which others can fill what remains best, and these come along.
 """
@@ -8,75 +8,83 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from gslc.passes.placing.dice import Dice
-from gslc.passes.placing.hall import Hall, Lodging
+from gslc.passes.placing.hall import Hall
+from gslc.passes.placing.lodgings import Cards, Lodging
+from gslc.passes.placing.problem import Option
 
 Small: TypeAlias = tuple[int, int, int]  # bytes on its card, bytes of host memory, replica
 COMPANY = 3  # replicas that come along onto one card, at most
+TASTE = 8  # one in so many replicas with several ways is laid out in one of them at random
 BLINK = 12  # one in so many candidates is overlooked, so that every start is another one
 
 
 class Completer:
-    """One start, built in a hall in which `hosts` are empty and nobody else moves."""
+    """Fills the free cards of `hosts` in a hall with who has no place; nobody else moves.
 
-    def __init__(self, hall: Hall, dice: Dice, hosts: list[int]) -> None:
+    `loan` is how much host memory may be overdrawn on each host, as a divisor of what it has; 0: nothing.
+    """
+
+    def __init__(self, hall: Hall, dice: Dice, hosts: list[int], loan: int = 0) -> None:
         self.hall = hall
         self.dice = dice
         self.hosts = hosts
-        self.empty = empty = set(hosts)
-        self.ruled = bool(hall.clash or hall.port)
-        self.free = [
-            list(cards.free) if host in empty else [-1] * len(cards.free) for host, cards in enumerate(hall.cards)
-        ]
-        self.fresh = [list(cards.fresh) for cards in hall.cards]
-        self.cards: dict[tuple[int, int], tuple[int, ...]] = {}  # by replica and host
+        self.filled = set(hosts)
+        self.loan = [memory // loan if loan else 0 for memory in hall.state.memory]
+        self.preferred: dict[int, Option] = {}
         self.steps = 0
-        for host in hosts:
-            self._keep(host)
-
-    def _keep(self, host: int) -> None:
-        """Cards for those on a host that stay, because they lie on other hosts too."""
-        rows = sorted((seat[1], number) for number, seat in self.hall.on[host].items())
-        seating = self.hall.packer.seats(self.hall.ground[host], tuple([way for way, _ in rows]))
-        if seating is None:
-            for _, number in rows:
-                self.hall.take_out(number)
-            return
-        for (way, number), cards in zip(rows, seating, strict=True):
-            self._take(number, host, way, cards)
 
     def run(self) -> None:
         """Fill the hall; who finds no place is left out."""
-        hall, ways = self.hall, self.hall.packer.ways
-        large: list[tuple[int, int, int, int]] = []
-        small: list[tuple[int, int, int]] = []
+        hall, ways = self.hall, self.hall.ways
+        large: dict[int, list[tuple[int, int, int, int]]] = {}
+        small: dict[int, list[tuple[int, int, int, int]]] = {}
         scarce = self.dice.below(4) > 0
         for number in hall.missing():
+            level = hall.level[number]
             shapes = [ways[seat[1]] for lodging in hall.lodgings[number][:1] for seat in lodging]
             plain = len(shapes) == 1 and len(shapes[0].needs) == 1 and not shapes[0].alone
+            if self._prefers(number):
+                plain = False
             top = max([max(way.needs, default=0) for way in shapes])
-            rank = hall.scarcity[number] if scarce or hall.scarcity[number] == 0 else 2
-            if plain and rank:
-                small.append((rank, -top, number))
+            rank = hall.scarcity[number] if scarce or hall.scarcity[number] <= 0 else 2
+            if plain and rank > 0:
+                memory = 0 if top else hall.lodgings[number][0][0][2]
+                small.setdefault(level, []).append((rank, -top, -memory, number))
             else:
                 noise = 80 + self.dice.below(40)
-                large.append((rank, -sum([len(way.needs) for way in shapes]), -top * noise, number))
-        for *_, number in sorted(large):
-            self._place_large(number)
-        self._fill([number for *_, number in sorted(small)])
-        hall.note_cards(self.hosts, self.cards)
+                cards = sum([len(way.needs) for way in shapes])
+                large.setdefault(level, []).append((rank, -cards, -top * noise, number))
+        for level in sorted({*large, *small}):
+            for *_, number in sorted(large.get(level, ())):
+                self._place_large(number)
+            self._fill([number for *_, number in sorted(small.get(level, ()))])
+
+    def _prefers(self, number: int) -> bool:
+        """Pick, now and then, one of several ways of a replica for this start; True where that was done."""
+        options = self.hall.options[number]
+        if options[0] is options[-1] or self.dice.below(TASTE):
+            return False
+        self.preferred[number] = options[self.dice.below(len(options))]
+        return True
 
     # -------------------------------------------------------- several cards, or a card alone
 
     def _place_large(self, number: int) -> None:
         """Cards for a replica on a random host among those that waste least."""
         hall = self.hall
-        rows: list[tuple[int, int, Lodging, list[tuple[int, ...]]]] = []
-        for excess, lodging in zip(hall.excess[number], hall.lodgings[number], strict=True):
+        rows: list[tuple[int, int, Lodging, list[Cards]]] = []
+        preferred = self.preferred.get(number)
+        ways = zip(hall.excess[number], hall.lodgings[number], hall.options[number], strict=True)
+        for excess, lodging, option in ways:
+            if preferred is not None and option is not preferred:
+                continue
             if rows and excess > rows[0][0]:
                 break
-            if any(seat[0] not in self.empty or hall.memory[seat[0]] < seat[2] for seat in lodging):
+            if any(
+                seat[0] not in self.filled or hall.memory[seat[0]] + self.loan[seat[0]] < seat[2] for seat in lodging
+            ):
                 continue
-            cards = [self._cards_for(seat[0], seat[1]) for seat in lodging]
+            cards = [self._cards_for(seat[1]) for seat in lodging]
             self.steps += 1
             if None not in cards:
                 rows.append(
@@ -85,26 +93,23 @@ class Completer:
         if not rows:
             return
         _, _, lodging, seating = min(rows)
-        if self._clash(number, lodging):
-            return
-        for seat, chosen in zip(lodging, seating, strict=True):
-            self._take(number, seat[0], seat[1], chosen)
-        hall.put(number, lodging)
+        if not self._clash(number, lodging):
+            hall.put(number, lodging, tuple(seating))
 
     def _clash(self, number: int, lodging: Lodging) -> bool:
-        return self.ruled and any(self.hall.clashes(seat[0], (), ((number, seat),)) for seat in lodging)
+        return self.hall.ruled and any(self.hall.clashes(seat[0], (), (number,)) for seat in lodging)
 
-    def _cards_for(self, host: int, way_number: int) -> tuple[int, ...] | None:
-        way = self.hall.packer.ways[way_number]
+    def _cards_for(self, way_number: int) -> Cards | None:
+        way = self.hall.ways[way_number]
         if not way.needs:
             return ()
-        free, fresh = self.free[host], self.fresh[host]
+        free, users = self.hall.free, self.hall.users
         tight = 0 if self.dice.below(2) else 1 << 60
         usable = sorted(
             [
-                (free[card] + (0 if fresh[card] else tight), card)
+                (free[card] + (tight if users[card] else 0), card)
                 for card in way.allowed
-                if free[card] >= way.needs[-1] and (fresh[card] or not way.alone)
+                if free[card] >= way.needs[-1] and not (way.alone and users[card])
             ]
         )
         if len(usable) < len(way.needs):
@@ -113,70 +118,65 @@ class Completer:
         fits = all(free[card] >= need for card, need in zip(cards, way.needs, strict=True))
         return cards if fits else None
 
-    def _take(self, number: int, host: int, way_number: int, cards: tuple[int, ...]) -> None:
-        way = self.hall.packer.ways[way_number]
-        for card, need in zip(cards, way.needs, strict=True):
-            self.free[host][card] = -1 if way.alone else self.free[host][card] - need
-            self.fresh[host][card] = False
-        self.cards[number, host] = cards
-
     # -------------------------------------------------------- one shared card
 
     def _fill(self, numbers: list[int]) -> None:
+        hall = self.hall
         left = dict.fromkeys(numbers)
         while left:
             rows = list(left)
             first = rows[1] if len(rows) > 1 and self.dice.below(BLINK) == 0 else rows[0]
-            best: tuple[int, int, int, tuple[int, ...]] | None = None
+            best: tuple[int, int, tuple[int, ...]] | None = None
             del left[first]
-            for host, card in self._spots(first):
-                found = self._complete(first, host, card, left)
+            for card in self._spots(first):
+                found = self._complete(first, card, left)
                 if found is not None and (best is None or found[0] < best[0]):
-                    best = (found[0], host, card, found[1])
+                    best = (found[0], card, found[1])
                     if best[0] == 0:
                         break
             if best is None:
                 continue
-            _, host, card, company = best
+            _, card, company = best
             for number in (first, *company):
-                seat = self.hall.at[number][host]
-                lodging = (seat,)
+                lodging = (hall.at[number][hall.host_of[card]],)
                 if number != first and self._clash(number, lodging):
                     continue
                 left.pop(number, None)
-                self._take(number, host, seat[1], (card,))
-                self.hall.put(number, lodging)
+                hall.put(number, lodging, ((card,),))
 
-    def _spots(self, number: int) -> list[tuple[int, int]]:
+    def _spots(self, number: int) -> list[int]:
         """One card of each kind and fill where a replica fits, in random order."""
         hall = self.hall
-        found: dict[tuple[int, int, int], tuple[int, int]] = {}
+        free, alike = hall.free, hall.alike
+        found: dict[tuple[int, int, int], int] = {}
         for host in self.hosts:
-            small = hall.small.get((number, host))
-            if small is None or small[1] > hall.memory[host]:
+            single = hall.single.get((number, host))
+            if single is None or single[1] > hall.memory[host] + self.loan[host]:
                 continue
-            if self.ruled and self._clash(number, (hall.at[number][host],)):
+            if self.hall.ruled and self._clash(number, (hall.at[number][host],)):
                 continue
-            free, alike, need = self.free[host], hall.cards[host].alike, small[0]
-            for card in small[2]:
-                if free[card] >= need:
-                    found.setdefault((host, free[card], alike[card]), (host, card))
+            need, _, allowed = single
+            for card in hall.cards[host]:
+                if free[card] >= need and card in allowed:
+                    found.setdefault((host, free[card], alike[card]), card)
         spots = list(found.values())
         self.dice.shuffle(spots)
         return spots
 
-    def _complete(self, first: int, host: int, card: int, left: dict[int, None]) -> tuple[int, tuple[int, ...]] | None:
+    def _complete(self, first: int, card: int, left: dict[int, None]) -> tuple[int, tuple[int, ...]] | None:
         """Bytes that stay free on a card with a replica and the best company, and who that is."""
         hall, dice = self.hall, self.dice
-        own = hall.small[first, host]
-        target = self.free[host][card] - own[0]
-        memory = hall.memory[host] - own[1]
+        host = hall.host_of[card]
+        own = hall.single[first, host]
+        target = hall.free[card] - own[0]
+        memory = hall.memory[host] - own[1] + self.loan[host]
         if target == 0:
             return 0, ()
         rows: list[Small] = []
+        single, alone = hall.single, hall.alone
         for number in left:
-            small = hall.small.get((number, host))
-            if small is None or small[0] > target or small[1] > memory or card not in small[2]:
+            small = single.get((number, host))
+            if small is None or small[0] > target or small[1] > memory or card not in small[2] or number in alone:
                 continue
             if dice.below(BLINK):
                 rows.append((small[0], small[1], number))

@@ -15,6 +15,7 @@ from gslc.passes.placing.problem import Problem, Replica
 from gslc.passes.placing.rebuild import rebuild
 from gslc.passes.placing.state import Position, Spot, State
 from gslc.passes.placing.sticky import Kept
+from gslc.passes.placing.tidy import Tidier
 
 Order: TypeAlias = Callable[[Replica], tuple[int, ...]]
 
@@ -25,22 +26,23 @@ RESTARTS_OF_SMALL = 4  # of a small fleet: its time goes into a search host by h
 RESTART_INSERTIONS = 6000  # replicas placed by all of them together
 REBUILD_HOSTS = 16  # fleets that are searched host by host: so many hosts and replicas at most
 REBUILD_REPLICAS = 64
-REBUILDS = 1  # greedy starts of it
+MEDIUM_REPLICAS = 450  # replicas up to which larger fleets are searched so too, from a greedy start
+MEDIUM_WORK = 6000
 COMPLETIONS = 12  # starts with full cards
-RENEWAL_WORK = 1800  # replicas placed while hosts are renewed, for each start
-REBUILD_STEPS = 1200  # questions of a search that ejects
+RENEWAL_WORK = 3300  # replicas placed while hosts are renewed, for each start
 CHAINS = 3  # ejection chains from the best starts
 CHAIN_TURNS = 150  # turns of each
-CHAIN_TURNS_AFTER = 50  # where a search host by host has been before
+CHAIN_TURNS_AFTER = 15  # where a search card by card has been before
 LARGE = 64  # hosts above which only the first start is made where it places all: its result is good, and time counts
 REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place
 REPAIRS_OF_SMALL = 20  # of a small one in which something is left: its time went into chains
-REPAIRS_OF_FULL = 600  # of one that is too full for its replicas; there every repair still gains something
-REPAIR_WORK = 100_000  # repairs x replicas, at most
+REPAIRS_OF_FULL = 1200  # of one that is too full for its replicas; there every repair still gains something
+REPAIR_WORK = 200_000  # repairs x replicas, at most
 SPARE_FITS = 6  # estimates of elastic choices that a search may ask for to polish a fleet in which all is well
 SEARCH_FITS = 30  # and where it is not
 SMALL = 48  # replicas up to which a fleet that is not too full is left to chains rather than to repairs
 LARGE_INSERTIONS = 2000  # as RESTART_INSERTIONS, for large fleets
+TIDY_WORK = 1200  # of looking for better ways and fewer cards in the end
 RUIN = 8  # replicas taken out for one, at most
 NOISE = (0, 30, 60, 100)  # percent by which an order is disturbed
 
@@ -111,9 +113,29 @@ class Search:
             nobody: list[Position | None] = [None] * len(everyone)
             self.restarts(everyone, nobody, LARGE_INSERTIONS if large else RESTART_INSERTIONS, 1 if large else CHAINS)
         self.repair(self.repairs_to_make(large=large))
+        if not large:
+            self.tidy()
         self.fitter.fits_left = None
         self.state.restore(self.best[1])
         self.settle()
+
+    def tidy(self) -> None:
+        """Look for better ways and fewer cards in the best fleet, for those that have no home to go to."""
+        self.state.restore(self.best[1])
+        movable = [
+            replica
+            for replica in self.problem.replicas
+            if replica.id not in self.homes
+            and not replica.task.spread
+            and self.best[1][replica.id] is not None
+            and self._hosted(replica, self.best[1][replica.id])
+        ]
+        tidier = Tidier(self.problem, self.state, self.fitter, movable, TIDY_WORK)
+        tidier.improve()
+        self.remember()
+        self.state.restore(self.best[1])
+        tidier.empty_cards()
+        self.remember()
 
     def _release_offloaded(self) -> None:
         """Take out who lies in host memory though the model could do without, so that a new plan looks for better."""
@@ -212,11 +234,31 @@ class Search:
         return needed > sum(sum(row) for row in self.problem.gpu_capacity)
 
     def restarts(self, todo: list[Replica], base: list[Position | None], insertions: int, chains: int) -> None:
-        """Noisy starts without offload, each completed in any way; then ejection chains from the best of them."""
+        """Noisy starts, a search card by card where the fleet is small enough, and ejection chains from the best."""
+        small = self.small(len(todo))
+        count = min(RESTARTS_OF_SMALL if small else RESTARTS, insertions // len(todo))
+        starts = self.noisy_starts(todo, base, max(1, count))
+        turns = CHAIN_TURNS
+        if small:
+            if not self.good():
+                self.rebuild(starts[0], COMPLETIONS, RENEWAL_WORK)
+            if not self.stretches():
+                chains, turns = 0, CHAIN_TURNS_AFTER
+        elif len(todo) <= MEDIUM_REPLICAS and len(self.problem.hosts) <= LARGE and not self.good():
+            self.rebuild(self.best[1], 0, MEDIUM_WORK)
+        for number in range(min(chains, len(starts))):
+            if self.good():
+                return
+            self.state.restore(starts[number])
+            self.chain(number + 1, turns, clean=True)
+        if any(self.best[0][: self.levels]) and not self.good():
+            self.state.restore(self.best[1])
+            self.chain(CHAINS + 1, turns, clean=False)
+
+    def noisy_starts(self, todo: list[Replica], base: list[Position | None], count: int) -> list[list[Position | None]]:
+        """Greedy starts in disturbed orders, without offload, the best first; each is then completed in any way."""
         starts: list[tuple[int, int, list[Position | None]]] = []
         weights = shares(self.problem)
-        small = self.small(len(todo))
-        count = max(1, min(RESTARTS_OF_SMALL if small else RESTARTS, insertions // len(todo)))
         for number in range(count):
             self.state.restore(base)
             noise = NOISE[number // 2 % len(NOISE)]
@@ -233,42 +275,37 @@ class Search:
             starts.append((left, number, self.state.snapshot()))
             self.complete()
             if self.good():
-                return
+                break
         starts.sort(key=lambda start: start[:2])
-        turns = CHAIN_TURNS
-        if small:
-            self.rebuild([start[2] for start in starts])
-            if self.good():
-                return
-            if not self.stretches():
-                chains, turns = 0, CHAIN_TURNS_AFTER
-        for number in range(min(chains, count)):
-            self.state.restore(starts[number][2])
-            self.chain(number + 1, turns, clean=True)
-            if self.good():
-                return
-        if any(self.best[0][: self.levels]):
-            self.state.restore(self.best[1])
-            self.chain(CHAINS + 1, turns, clean=False)
+        return [start[2] for start in starts]
 
     def small(self, count: int) -> bool:
-        """True for a fleet that is to be searched host by host, with `count` replicas to place."""
-        return len(self.problem.hosts) <= REBUILD_HOSTS and count <= REBUILD_REPLICAS and not self.too_full()
+        """True for a fleet that is searched host by host from the start, with `count` replicas to place."""
+        return len(self.problem.hosts) <= REBUILD_HOSTS and count <= REBUILD_REPLICAS
 
     def stretches(self) -> bool:
         """True when some choices depend on what is free, which a search host by host does not know."""
         return any(zone.elastic for task in self.problem.tasks for zone in task.zones)
 
-    def rebuild(self, starts: list[list[Position | None]]) -> None:
-        """Search host by host from the best start and from full cards, then place the rest in any way."""
-        movable = [replica for replica in self.problem.replicas if self._hosted(replica, starts[0][replica.id])]
-        free = {replica.id for replica in movable}
-        self.state.restore([None if number in free else position for number, position in enumerate(starts[0])])
-        hall = Hall(self.problem, self.state, self.fitter, movable)
-        if hall.movable:
-            found = rebuild(hall, starts[:REBUILDS], COMPLETIONS, RENEWAL_WORK, REBUILD_STEPS)
-            for number, position in hall.positions_of(found).items():
-                self.state.take(self.problem.replicas[number], position)
+    def rebuild(self, start: list[Position | None], completions: int, work: int) -> None:
+        """Search host by host from a start and from full cards, the highest priorities first; then place the rest."""
+        hosted = [replica for replica in self.problem.replicas if self._hosted(replica, start[replica.id])]
+        free = {replica.id for replica in hosted}
+        counted = self.too_full()
+        for priority in self.weigher.priorities:
+            movable = [replica for replica in hosted if replica.task.priority >= priority]
+            last = len(movable) == len(hosted)
+            if not movable or (not last and all(start[replica.id] is not None for replica in movable)):
+                continue
+            self.state.restore([None if number in free else position for number, position in enumerate(start)])
+            hall = Hall(self.problem, self.state, self.fitter, movable, counted=counted)
+            if hall.movable:
+                found = rebuild(hall, start, completions, work)
+                for number, position in hall.positions_of(found).items():
+                    self.state.take(self.problem.replicas[number], position)
+            start = self.state.snapshot()
+            if last:
+                break
         self.complete()
 
     def _hosted(self, replica: Replica, position: Position | None) -> bool:

@@ -28,6 +28,14 @@ SHAPES = (
 )  # GiB a card, cards
 
 
+FLEETS = tuple(
+    (hosts, load, hosts * 7 + load + 1000 * turn)
+    for turn in range(2)
+    for hosts in (10, 20, 30, 50)
+    for load in (60, 85, 100)
+)  # hosts, percent of GPU memory that is asked for, seed
+
+
 @dataclass(frozen=True, slots=True)
 class Flavour:
     """What planted fleets of one kind have more of than the plain ones; shares in [0, 1]."""

@@ -22,9 +22,9 @@ Order: TypeAlias = Callable[[Replica], tuple[int, ...]]
 # Budgets, in steps of the search and never in seconds. With them a planted fleet of 8 hosts and 40 replicas takes
 # 70 to 90 ms on one core of an EPYC 9004 when nothing but the whole budget helps.
 RESTARTS = 24  # noisy greedy starts
-RESTARTS_OF_SMALL = 4  # of a small fleet: its time goes into a search host by host
+RESTARTS_OF_SMALL = 4  # of a small fleet: its time goes into a search card by card
 RESTART_INSERTIONS = 6000  # replicas placed by all of them together
-REBUILD_HOSTS = 16  # fleets that are searched host by host: so many hosts and replicas at most
+REBUILD_HOSTS = 16  # fleets that are searched card by card: so many hosts and replicas at most
 REBUILD_REPLICAS = 64
 MEDIUM_REPLICAS = 450  # replicas up to which larger fleets are searched so too, from a greedy start
 MEDIUM_WORK = 6000
@@ -280,11 +280,11 @@ class Search:
         return [start[2] for start in starts]
 
     def small(self, count: int) -> bool:
-        """True for a fleet that is searched host by host from the start, with `count` replicas to place."""
+        """True for a fleet that is searched card by card from the start, with `count` replicas to place."""
         return len(self.problem.hosts) <= REBUILD_HOSTS and count <= REBUILD_REPLICAS
 
     def stretches(self) -> bool:
-        """True when some choices depend on what is free, which a search host by host does not know."""
+        """True when some choices depend on what is free, which a search card by card does not know."""
         return any(zone.elastic for task in self.problem.tasks for zone in task.zones)
 
     def rebuild(self, start: list[Position | None], completions: int, work: int) -> None:
@@ -309,7 +309,7 @@ class Search:
         self.complete()
 
     def _hosted(self, replica: Replica, position: Position | None) -> bool:
-        """True for a replica that a search host by host may move: not where it lies on cards picked for it."""
+        """True for a replica that a search card by card may move: not where it lies on cards picked for it."""
         if replica.id in self.fixed or replica.id in self.hopeless or replica.task.one_family:
             return False
         return position is None or all(part.indices is None for part in position.option.parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_a_build_writes_the_contract_s_files_and_a_second_one_changes_nothing(gs
     assert gslc("build", lab).status == 0
     first, lock = tree(lab.parent / "build"), (lab.parent / "gslc.lock").read_bytes()
     assert {"plan.json", "endpoints.json", "MANIFEST.json"} <= first.keys()
-    assert any(name.startswith("systemd/atlas/gslc-lab-chat-") for name in first)
+    assert any(re.fullmatch(r"systemd/\w+/gslc-lab-chat-0\.service", name) for name in first)
     again = gslc("build", lab)
     assert (again.status, tree(lab.parent / "build"), (lab.parent / "gslc.lock").read_bytes()) == (0, first, lock)
     assert gslc("build", lab, "--check").status == 0

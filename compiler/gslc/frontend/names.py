@@ -21,6 +21,8 @@ HOST_ADDRESS = re.compile(
 )
 IPV4_BYTE = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
 IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}\Z")
+MULTICAST = re.compile(r"(?:22[4-9]|23[0-9])\.|ff[0-9a-f]{2}:")  # 224.0.0.0/4 and ff00::/8, the latter in full groups
+NETWORK_ITSELF = re.compile(r"0\.(?!0\.0\.0\Z)")  # 0.0.0.0/8, but for the one that means all interfaces
 ABSOLUTE_PATH = re.compile(r"(?:/|[A-Za-z]:[\\/])[^\x00-\x1f\x7f]{0,1023}\Z")
 IMAGE = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"  # registry
@@ -99,17 +101,30 @@ def address(text: str, quoted: bool) -> str | Mistake:
     if re.match(r"[0-9.]+\Z", text):
         parts = text.split(".")
         good = len(parts) == 4 and all(IPV4_BYTE.match(part) and int(part) < 256 for part in parts)
-        return text if good else wrong
+        return one_host(text) if good else wrong
     if ":" in text:
         if not IPV6.match(text):
             return wrong
         from ipaddress import AddressValueError, IPv6Address  # 3 ms that only IPv6 pays
 
         try:
-            return str(IPv6Address(text))
+            return one_host(str(IPv6Address(text)))
         except AddressValueError:
             return wrong
     return text if len(text) <= 253 and HOST_ADDRESS.match(text) else wrong
+
+
+def one_host(text: str) -> str | Mistake:
+    """An IP address, unless no host can have it."""
+    if MULTICAST.match(text):
+        what = "a multicast address"
+    elif text == "255.255.255.255":
+        what = "the broadcast address"
+    elif NETWORK_ITSELF.match(text):
+        what = "an address of 0.0.0.0/8"
+    else:
+        return text
+    return Mistake(code="GS144", message=f"is {text}, {what}, which no host has", help="write the host's own")
 
 
 def absolute_path(text: str, quoted: bool) -> str | Mistake:

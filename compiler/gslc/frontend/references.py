@@ -20,6 +20,7 @@ def check_references(
 ) -> None:
     """Note what refers to nothing, or twice to the same. The parts themselves are sound."""
     check_uuids(hosts)
+    check_addresses(hosts)
     by_label = index_labels(cluster.hosts)
     for fields, model in models:
         if model.gpus:
@@ -49,6 +50,23 @@ def check_uuids(hosts: Mapping[str, tuple[Fields, Host]]) -> None:
                 message = f"the uuid {gpu.uuid} on host {host.name} is given twice"
                 fields.refuse("gpus", "GS154", message, "copy each card's own from nvidia-smi -L", related)
             seen.setdefault(gpu.uuid, (fields, host))
+
+
+def check_addresses(hosts: Mapping[str, tuple[Fields, Host]]) -> None:
+    """Warn of hosts that are reached under one address, which only a network that maps ports can tell apart."""
+    seen: dict[str, tuple[Fields, Host]] = {}
+    for fields, host in hosts.values():
+        entry = fields.find("address")
+        if host.address is None or entry is None:
+            continue
+        first_fields, first = seen.setdefault(host.address.lower().removesuffix("."), (fields, host))
+        if first is host:
+            continue
+        scan, (_, mark, _) = entry
+        related = (Related(place=first_fields.place("address"), message=f"the address of host {first.name}"),)
+        message = f"hosts {first.name} and {host.name} have the same address {host.address}: it leads to one of them"
+        action = "write each host's own; a host that only its own programs reach needs none"
+        scan.refuse(mark, "GS167", message, action, related=related, severity="warning")
 
 
 def check_pins(fields: Fields, model: Model, hosts: Mapping[str, tuple[Fields, Host]]) -> None:

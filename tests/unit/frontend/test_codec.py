@@ -301,6 +301,10 @@ MISTAKES = {
     "memory that is all reserved": (with_host("reserved: {memory: 64GiB}"), ["3:42 GS152"]),
     "a label of gslc's own": (with_host("labels: {os: linux}"), ["3:41 GS172"]),
     "an address of all": (with_host("address: 0.0.0.0"), ["3:41 GS144"]),
+    "two hosts of one address": (
+        "version: 1\nname: lab\nhosts: {a: {memory: 8GiB, address: N1.example}, b: {memory: 8GiB, address: n1.example.}}\n",
+        ["3:76 GS167"],
+    ),
     "an unknown engine": (with_host("engines: {vlm: {}}"), ["3:42 GS130"]),
     "no source": (f"{SMALLEST}models: {{a: {{replicas: 1}}}}\n", ["4:13 GS131"]),
     "a model without a value": (f"{SMALLEST}models: {{a: }}\n", ["4:13 GS133"]),

@@ -25,7 +25,7 @@ CODEC_ONLY = {
     "GS137": "the size behind a unit (0GiB, 9999TiB), ports in order, fractions with more than three decimals",
     "GS141": "more digits than a size can have",
     "GS143": "the inner form of a source",
-    "GS144": "IPv6 in detail",
+    "GS144": "IPv6 in detail, and addresses that no host can have",
     "GS145": "'..' in mmproj",
     "GS148": "the order of the two ports",
     "GS150": "names of GPUs",

@@ -144,7 +144,8 @@ CODES: CodeTable = {
     ),
     "GS144": CodeEntry(
         title="not an address",
-        meaning="An address is IPv4, IPv6 or a host name, without scheme and port.",
+        meaning="An address is IPv4, IPv6 or a host name, without scheme and port, and one that a host can have: no multicast "
+        "or broadcast address, and as `address` not 0.0.0.0 or ::, which mean all interfaces.",
         remedy="Write, e.g. 10.0.0.11",
     ),
     "GS145": CodeEntry(
@@ -225,6 +226,12 @@ CODES: CodeTable = {
         meaning="In commands of custom programs braces stand for placeholders only: "
         "{port} {host} {name} {gpus} {model} {rank} {nodes} {leader}.",
         remedy="Use one of these, or put the text into a file.",
+    ),
+    "GS167": CodeEntry(
+        title="two hosts of one address",
+        meaning="The `address` of two hosts is the same. Endpoints of replicas on both then lead to one host, and a replica "
+        "over both is refused (GS663).",
+        remedy="Write each host's own address; leave it out where only programs of the host itself are to reach it.",
     ),
     "GS170": CodeEntry(
         title="a pin to nothing",

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from gslc.ir.plan import Instance, Launch, Shard
 
 ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+# 127.0.0.0/8, also as IPv6 (ipaddress writes ::ffff:7f00:1 before Python 3.13, ::ffff:127.0.0.1 since); the names are
+# those of RFC 6761 and of the /etc/hosts of Debian (ip6-) and Fedora (localhost4, localhost6).
+_LOOPBACK = re.compile(
+    r"127\..*|::1|::ffff:(127\..*|7f[0-9a-f]{2}:.*)|(.*\.)?localhost|localhost[46]?\.localdomain[46]?|localhost[46]"
+    r"|ip6-(localhost|loopback)",
+    re.IGNORECASE,
+)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address or name means, on every host, the host itself."""
+    return _LOOPBACK.fullmatch(address.removesuffix(".")) is not None
 
 
 def socket_address(address: str, port: int) -> str:
@@ -22,12 +35,7 @@ def local_address(launch: Launch) -> str:
 def remote_address(shard: Shard) -> str | None:
     """The address under which another host reaches the shard; None where it listens to its own host alone."""
     address = shard.address if shard.launch.listen in ANY_ADDRESS else shard.launch.listen
-    return None if not address or is_loopback(address) else address
-
-
-def is_loopback(address: str) -> bool:
-    """True where an address leads every host to itself."""
-    return address.startswith(("127.", "localhost.")) or address in {"::1", "localhost"}
+    return None if address in ANY_ADDRESS or is_loopback(address) else address
 
 
 def probe(launch: Launch, address: str) -> str | None:

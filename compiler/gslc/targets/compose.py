@@ -15,14 +15,13 @@ from gslc.targets import quoting_yaml as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_host, shards_by_name
 from gslc.targets.devices import container_variables, device_ids, device_nodes, pins_memory
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
+from gslc.targets.reach import review_followers, review_reach
 from gslc.targets.render import Quoted, Renderer
 from gslc.targets.reviews import (
-    review_followers,
     review_image,
     review_mixed_targets,
     review_mounts,
     review_names,
-    review_reach,
     review_values,
 )
 

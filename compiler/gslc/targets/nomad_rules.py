@@ -9,14 +9,13 @@ from gslc.contracts import instances_of
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import Cluster, Host
 from gslc.ir.plan import Instance, Launch, Plan, Shard
+from gslc.targets.reach import review_followers, review_reach
 from gslc.targets.reviews import (
     review_client_references,
-    review_followers,
     review_image,
     review_mixed_targets,
     review_normal_form,
     review_program,
-    review_reach,
     review_values,
 )
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import Cluster
 from gslc.ir.plan import Instance, Launch, Shard
-from gslc.targets.addresses import is_loopback, remote_address, shards_by_name
 from gslc.targets.fetch import outside_folders
 from gslc.targets.quoting_hcl import client_reference, is_kept
 
@@ -104,42 +103,6 @@ def review_image(
             )
 
 
-def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
-    """Parts that another host must reach, and that listen to their own host alone or have an address of that kind."""
-    found = tuple(instances)
-    yield from _addresses_for_workers(found, cluster)
-    for instance, shard in _shards(found):
-        shards = shards_by_name(instance)
-        for name in shard.launch.after:
-            other = shards[name]
-            if other.host != shard.host and remote_address(other) is None:
-                yield Diagnostic(
-                    code="GS659",
-                    place=cluster.places.key("hosts", other.host),
-                    message=f"{shard.launch.name} on {shard.host} must reach {name} on {other.host}, "
-                    f"which listens on {other.launch.listen}",
-                    help=f"set hosts.{other.host}.address",
-                )
-
-
-def _addresses_for_workers(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
-    """Hosts of an instance whose workers join by the hosts' addresses, where one leads every host to itself."""
-    for instance in instances:
-        hosts = {shard.host: shard.address for shard in instance.shards}
-        if len(hosts) == 1 or all(shard.role != "worker" for shard in instance.shards):
-            continue
-        for host, address in hosts.items():
-            if is_loopback(address):
-                others = ", ".join(sorted(hosts.keys() - {host}))
-                yield Diagnostic(
-                    code="GS659",
-                    place=cluster.places.at("hosts", host, "address"),
-                    message=f"{instance.name} spans {host} and {others}, and the address of {host} is {address}, "
-                    "by which every host reaches itself",
-                    help=f"set hosts.{host}.address to one that {others} can reach",
-                )
-
-
 def review_mounts(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
     """Folders that compose's short volume form can't name."""
     for _, shard in _shards(instances):
@@ -152,22 +115,6 @@ def review_mounts(instances: Iterable[Instance], cluster: Cluster) -> Iterator[D
                     message=f"compose can't mount {folder!r}, which {launch.name} reads: a colon ends a path there",
                     help="use a folder without colons, backslashes and control characters",
                 )
-
-
-def review_followers(instances: Iterable[Instance], cluster: Cluster, target: str) -> Iterator[Diagnostic]:
-    """Replicas whose workers on other hosts would have to restart with their leader, which `target` can't do."""
-    for instance in instances:
-        leader = instance.shards[0]
-        others = [shard for shard in instance.shards if shard.host != leader.host and shard.role == "worker"]
-        if any(shard.launch.group_restart and not shard.launch.ends_with_leader for shard in others):
-            yield Diagnostic(
-                code="GS660",
-                severity="warning",
-                place=cluster.places.key("models", instance.model),
-                message=f"{target} can't restart the workers of {instance.name} on "
-                f"{', '.join(sorted({shard.host for shard in others}))} when its leader on {leader.host} restarts",
-                help="after a restart of the leader restart the workers too, or use target systemd, which does it",
-            )
 
 
 def review_values(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:

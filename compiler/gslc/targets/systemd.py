@@ -15,8 +15,9 @@ from gslc.targets import quoting_systemd as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_host, shards_by_name
 from gslc.targets.devices import process_variables
 from gslc.targets.fetch import HOST_PROGRAM, Fetch, fetch_json, fetches_of, outside_folders
+from gslc.targets.reach import review_reach, review_watches
 from gslc.targets.render import Quoted, Renderer
-from gslc.targets.reviews import review_mixed_targets, review_names, review_program, review_reach, review_systemd_values
+from gslc.targets.reviews import review_mixed_targets, review_names, review_program, review_systemd_values
 
 _PYTHON = "/usr/bin/python3"
 _SECRETS = "/etc/gslc/secrets"
@@ -111,13 +112,14 @@ class SystemdTarget:
         )
 
     def review(self, plan: Plan, cluster: Cluster) -> tuple[Diagnostic, ...]:
-        """Launches without a program, replicas over several targets, and values that a unit can't hold."""
+        """Launches without a program, replicas over several targets or out of reach, values that a unit can't hold."""
         instances = instances_of(plan, self.name)
         return (
             *review_mixed_targets(instances, cluster),
             *review_names(instances, cluster),
             *review_program(instances, cluster),
             *review_reach(instances, cluster),
+            *review_watches(instances, cluster),
             *review_systemd_values(instances, cluster),
         )
 

@@ -239,8 +239,8 @@ def test_workers_that_would_have_to_restart_with_their_leader_are_told_of() -> N
     worker = make_launch(
         "chat-0-worker-1", role="worker", host="borea", health_path=None, group_restart=True, listen="10.0.0.2"
     )
-    leader = make_launch(group_restart=True, listen="10.0.0.1")
-    found = review(instance(leader, worker), hosts=(host(), host("borea", address="10.0.0.2")))
+    hosts = (host(address="10.0.0.1"), host("borea", address="10.0.0.2"))
+    found = review(instance(make_launch(group_restart=True), worker), hosts=hosts)
     assert found == ["GS660"]
 
 

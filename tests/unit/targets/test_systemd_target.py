@@ -242,8 +242,8 @@ def test_a_launch_without_a_program_is_refused() -> None:
 
 
 def test_a_replica_over_two_targets_is_refused() -> None:
-    hosts = (make_host(), make_host("borea", target="compose", address="10.0.0.2"))
-    worker = make_launch("chat-0-worker-1", role="worker", rank=1, host="borea", listen="10.0.0.2")
+    hosts = (make_host(address="10.0.0.1"), make_host("borea", target="compose", address="10.0.0.2"))
+    worker = make_launch("chat-0-worker-1", role="worker", rank=1, host="borea")
     [found] = SystemdTarget(templates=templates).review(
         make_plan(make_instance((make_launch(listen="10.0.0.1"), worker))), make_cluster(*hosts)
     )

@@ -59,17 +59,18 @@ CODES: CodeTable = {
         remedy="Set nomad_driver: raw_exec on the host.",
     ),
     "GS659": CodeEntry(
-        title="a leader that its followers can't reach",
-        meaning="A replica spans hosts, and one of its parts listens on its own host alone, or a host's address is one by "
-        "which every host reaches itself.",
-        remedy="Give the host an address, or a listen address that the other hosts reach.",
+        title="a part of a replica that its other hosts can't reach",
+        meaning="A replica spans hosts, and one of its parts listens on its own host alone, or the address of its host is a "
+        "loopback one (127.0.0.1, ::1, localhost), which on every host means the host itself.",
+        remedy="Give the host an address, or a listen address, that the other hosts reach.",
     ),
     "GS660": CodeEntry(
         title="workers are not restarted with their leader",
         meaning="A replica spans hosts and its engine needs all of its parts to start together, and compose and "
-        "Nomad can't restart a process of one host because one of another host ended.",
-        remedy="Restart the workers after the leader, or run the hosts with systemd, where a small service "
-        "watches the leader. Workers under Ray (vLLM before 0.11.2) are no such case: they end by themselves.",
+        "Nomad can't restart a process of one host because one of another host ended. With systemd a small service beside "
+        "each worker watches the leader's port, which it can't where the leader listens on its own host alone.",
+        remedy="Restart the workers after the leader, or run the hosts with systemd and let the leader listen on an "
+        "address that the others reach. Workers under Ray (vLLM before 0.11.2) are no such case: they end by themselves.",
     ),
     "GS661": CodeEntry(
         title="Nomad would change the characters",
@@ -83,5 +84,11 @@ CODES: CodeTable = {
         meaning="The name of a follower of one model (a-0-rpc-1) is the name of a replica of another "
         "(replica 1 of model a-0-rpc) on the same host, where only one service can have it.",
         remedy="Rename one of the models.",
+    ),
+    "GS663": CodeEntry(
+        title="a replica over hosts of one address",
+        meaning="Two hosts that a replica spans have the same address, so one of them would connect to itself, "
+        "or to the wrong one.",
+        remedy="Give each host the address under which the other reaches it.",
     ),
 }

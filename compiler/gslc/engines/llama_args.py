@@ -398,9 +398,12 @@ def merge_argv(ours: tuple[tuple[str, ...], ...], parsed: ParsedArgs, profile: E
     No setting occurs twice, so nothing depends on which value an engine takes; `k=v` is written as two words.
     """
     table = profile.flags.settings
-    kept = [word for flag in ours if table[flag[0]][0] not in parsed.given for word in flag]
-    last = {flag.setting: flag for flag in parsed.flags if flag.setting not in REPEATABLE}
-    for flag in parsed.flags:
+    # `-ngl auto` leaves the number to gslc: with --fit off the engine would take it for all layers
+    left = {"-ngl"} if parsed.settings.gpu_layers == "auto" else set()
+    kept = [word for flag in ours if table[flag[0]][0] not in parsed.given - left for word in flag]
+    theirs = [flag for flag in parsed.flags if flag.setting not in left]
+    last = {flag.setting: flag for flag in theirs if flag.setting not in REPEATABLE}
+    for flag in theirs:
         if flag.setting in REPEATABLE or last[flag.setting] is flag:
             kept += [flag.spelling, *flag.values]
     return tuple(kept)

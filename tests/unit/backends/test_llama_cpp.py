@@ -68,6 +68,26 @@ def test_the_switches_open_the_ways_beyond_one_host_and_beyond_the_cards() -> No
     assert [way.rank for way in opened.elastic] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "keys", [{"args": ("-ngl", "99")}, {"args": ("-ngl", "all")}, {"gpu_layers": 37}, {"args": ("-ngl", "37")}]
+)
+def test_all_layers_pinned_are_never_left_to_the_cpu(keys: dict[str, object]) -> None:
+    found = options_on(BACKEND, gguf_request(gguf_facts_of(SMALL), TWO, cpu_offload=True, **keys), TWO)
+    assert [(choice.label, choice.layout.gpu_layers) for choice in found.fixed] == [("one GPU", 37)]
+    assert [way.label for way in found.elastic] == ["several GPUs"]
+    assert [(one.what, one.rule) for one in found.refused] == [("CPU", "gpu_layers")]
+    bare = host_of("cpu")
+    assert options_on(BACKEND, gguf_request(gguf_facts_of(SMALL), bare, cpu_offload=True, **keys), bare).fixed == ()
+
+
+def test_layers_left_to_the_engine_are_decided_by_the_layout() -> None:
+    request = gguf_request(gguf_facts_of(SMALL), ONE, cpu_offload=True, args=("-ngl", "auto", "--metrics"))
+    choice = only(request, ONE, "CPU")
+    (launch,) = launches(request, choice, (ONE, (), (20000,)))
+    assert value(launch.argv, "-ngl") == "0"
+    assert "--metrics" in launch.argv
+
+
 def test_several_cards_take_whole_layers_that_add_up() -> None:
     (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), TWO), TWO).elastic
     choice = way.fit((free(TWO),))

@@ -250,6 +250,8 @@ def test_a_key_and_an_argument_with_different_values_are_refused_and_equal_ones_
 def test_a_context_beyond_the_maximum_is_refused_unless_allowed() -> None:
     (found,) = review(QWEN, context=65_536)
     assert (found.code, found.help) == ("GS348", "set `context: 32768` or less")
+    (argued,) = review(QWEN, args=("--max-model-len", "65536"))
+    assert (argued.code, argued.help) == ("GS348", "set --max-model-len in `args` to 32768 or less")
     assert review(QWEN, context=65_536, env=(("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1"),)) == []
 
 

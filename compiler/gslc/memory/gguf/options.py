@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gslc.ir.diagnostic import Decision
+from gslc.ir.diagnostic import Decision, Excluded
 from gslc.ir.inputs import Vendor
 from gslc.ir.nvlink import linked_cards, links_of
 from gslc.ir.placement import Choice, Elastic, FreeGpu, FreeHost, HostClass, Options, PartNeed
@@ -92,7 +92,7 @@ def gguf_options(
     planner, resolved = ways.planner, ways.resolved
     settings = resolved.settings
     kinds = host_class.gpu_kinds
-    pinned = settings.gpu_layers if isinstance(settings.gpu_layers, int) else None
+    pinned = pinned_layers(resolved, planner)
     split = settings.tensor_split
     fixed: list[Choice] = []
     elastic: list[Elastic] = []
@@ -108,13 +108,29 @@ def gguf_options(
             elastic.append(SeveralGpus(ways=ways))
         if distributed and kinds:
             elastic.append(SeveralHosts(ways=ways))
-        if cpu_offload and kinds and split is None:
+        if cpu_offload and kinds and split is None and pinned is None:
             elastic.append(Partial(ways=ways))
+    if pinned is not None:
+        return Options(fixed=tuple(fixed), elastic=tuple(elastic), refused=(_not_on_cpu(ways, pinned),))
     cpu = planner.on_cpu()
     reference = full or planner.on_one(Device(vendor="nvidia"))
     part = PartNeed(gpus=(), host=cpu.footprint.host)
     fixed.append(ways.choice(RANK_CPU, "CPU", cpu, (part,), reference))
     return Options(fixed=tuple(fixed), elastic=tuple(elastic))
+
+
+def pinned_layers(resolved: Resolved, planner: Planner) -> int | None:
+    """The user's own number of layers on GPUs, at most all of them; None where gslc decides."""
+    wanted = resolved.settings.gpu_layers
+    if wanted == "all":
+        return planner.layers
+    return min(wanted, planner.layers) if isinstance(wanted, int) else None
+
+
+def _not_on_cpu(ways: Ways, pinned: int) -> Excluded:
+    said = "-ngl in args" if "-ngl" in ways.resolved.parsed.given else "gpu_layers"
+    detail = f"{said} pins {pinned} of {ways.planner.layers} layers to GPUs"
+    return Excluded(what="CPU", rule="gpu_layers", detail=detail)
 
 
 def _pinned_options(ways: Ways, host_class: HostClass, pinned: int, full: Plan | None, *, distributed: bool) -> Options:
@@ -125,7 +141,7 @@ def _pinned_options(ways: Ways, host_class: HostClass, pinned: int, full: Plan |
         choice = ways.choice(RANK_PARTIAL, "CPU", cpu, (PartNeed(gpus=(), host=cpu.footprint.host),), full)
         return Options(fixed=(replace(choice, needs_no_switch=True),))
     if not host_class.gpu_kinds:
-        return Options()
+        return Options(refused=(_not_on_cpu(ways, pinned),))
     plan = planner.lay((Device(vendor=host_class.gpu_kinds[0].vendor),), (pinned,), pinned)
     part = PartNeed(gpus=plan.footprint.devices, host=plan.footprint.host)
     label = f"{pinned} of {planner.layers} layers on one GPU"
@@ -325,8 +341,8 @@ def _engine_free(chosen: tuple[tuple[FreeGpu, ...], ...]) -> tuple[int, ...]:
 def _plan_for(ways: Ways, devices: tuple[Device, ...], free: tuple[int, ...]) -> Plan | None:
     """All layers (or the pinned number) over these devices, by the user's split where one is given."""
     planner, settings = ways.planner, ways.resolved.settings
-    layers = settings.gpu_layers if isinstance(settings.gpu_layers, int) else planner.layers
-    layers = min(layers, planner.layers)
+    pinned = pinned_layers(ways.resolved, planner)
+    layers = planner.layers if pinned is None else pinned
     if settings.tensor_split is None:
         return planner.spread(devices, free, layers)
     if len(settings.tensor_split) != len(devices):
@@ -341,10 +357,10 @@ def _restored(ways: Ways, layout: Layout, devices: tuple[Device, ...]) -> Plan |
     """The locked layout, laid again; None where it does not belong to this model, engine or number of cards."""
     planner, resolved = ways.planner, ways.resolved
     same = (layout.layers, layout.context, layout.parallel) == (planner.layers, resolved.context, resolved.parallel)
-    pinned = resolved.settings.gpu_layers
+    pinned = pinned_layers(resolved, planner)
     if not same or layout.gpu_layers is None or layout.gpu_layers > planner.layers:
         return None
-    if isinstance(pinned, int) and min(pinned, planner.layers) != layout.gpu_layers:
+    if pinned is not None and pinned != layout.gpu_layers:
         return None
     wanted = resolved.settings.tensor_split
     split = layout.tensor_split or (layout.gpu_layers,)

@@ -198,6 +198,13 @@ def _path(request: Request, view: View, key: str, flag: str) -> tuple[str | int,
     return (key,)
 
 
+def _context_help(request: Request, view: View) -> str:
+    """How to ask for the longest context: by the key, or by the argument where that alone says it."""
+    argued = request.model.context is None and _argument(view, "--max-model-len") is not None
+    most = view.context_ceiling
+    return f"set --max-model-len in `args` to {most} or less" if argued else f"set `context: {most}` or less"
+
+
 def _context(request: Request, view: View) -> Iterator[Diagnostic]:
     asked, most = view.context, view.context_ceiling
     if asked is not None and asked > most and not view.long_context_allowed:
@@ -206,7 +213,7 @@ def _context(request: Request, view: View) -> Iterator[Diagnostic]:
             "GS348",
             f"a context of {asked} is more than the {most} tokens that vLLM {view.version} derives for this model",
             _path(request, view, "context", "--max-model-len"),
-            f"set `context: {most}` or less",
+            _context_help(request, view),
         )
     tokens, sequences = view.settings.max_num_batched_tokens, view.parallel
     if tokens is not None and sequences is not None and tokens < sequences:

@@ -13,6 +13,7 @@ from gslc.ir.placement import Candidates, HostClass, Options, Request
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Problem, Replica, task_of
 from gslc.passes.placing.state import Position, State
+from gslc.passes.placing.written import Change, inherits, offloads, path_of, shorter_contexts
 
 SHORTEST_CONTEXT = 1024  # a shorter one is no longer worth proposing
 DEFAULT_CONTEXT = 8192  # contract section 2: the default of `context`
@@ -45,25 +46,24 @@ def _changes(trial: _Trial) -> Iterator[Tried]:
     request = trial.request
     model = request.model
     where = f"models.{model.name}"
+    cluster = trial.problem.cluster
     if request.facts is not None and not model.requirements:
-        context = (model.context or DEFAULT_CONTEXT) // 2
-        while context >= SHORTEST_CONTEXT:
-            yield trial.model(
-                f"context {context}", f"set {where}.context to {context}", replace(model, context=context)
-            )
-            context //= 2
+        lengths = shorter_contexts(cluster, model, request.backend, default=DEFAULT_CONTEXT, least=SHORTEST_CONTEXT)
+        yield from map(trial.change, lengths)
         yield from _quantizations(trial)
-        if not model.cpu_offload and request.facts.gguf is not None:
-            yield trial.model("cpu_offload", f"set {where}.cpu_offload to true", replace(model, cpu_offload=True))
+        if request.facts.gguf is not None:
+            yield from map(trial.change, offloads(cluster, model))
         if not model.distributed:
             yield trial.model("distributed", f"set {where}.distributed to true", replace(model, distributed=True))
     if model.anti_affinity is not None:
-        yield trial.model("no anti_affinity", f"remove {where}.anti_affinity", replace(model, anti_affinity=None))
+        action = f"remove {path_of(cluster, model, 'anti_affinity')}"
+        yield trial.model("no anti_affinity", action, replace(model, anti_affinity=None))
     if model.exclusive_gpus:
-        shared = replace(model, exclusive_gpus=False)
-        yield trial.model("shared GPUs", f"remove {where}.exclusive_gpus", shared)
+        inherited = inherits(cluster, model, "exclusive_gpus")
+        action = f"set {where}.exclusive_gpus to false" if inherited else f"remove {where}.exclusive_gpus"
+        yield trial.model("shared GPUs", action, replace(model, exclusive_gpus=False))
     if model.gpus:
-        action = f"remove {where}.gpus, so that all GPUs may be used"
+        action = f"remove {path_of(cluster, model, 'gpus')}, so that all GPUs may be used"
         yield trial.model("all GPUs", action, replace(model, gpus=()))
     yield from _one_more_card(trial)
 
@@ -117,6 +117,10 @@ class _Trial:
     def model(self, what: str, action: str, model: Model) -> Tried:
         """A change of the model's keys."""
         return Tried(what=what, action=action, places=bool(self.positions(replace(self.request, model=model))))
+
+    def change(self, change: Change) -> Tried:
+        """A change of a setting, wherever it is written."""
+        return self.model(change.what, change.action, change.model)
 
     def quantization(self, present: Source, present_bytes: int, other: OtherQuantization) -> Tried:
         """Another file of the same model, of which only the size is known."""

@@ -15,6 +15,7 @@ from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout
 from gslc.memory.stated import stated_options
 from gslc.memory.vllm.options import Asker, vllm_options
+from gslc.memory.vllm.partition import partition_of
 from gslc.memory.vllm.review import LONG_CONTEXT, keys_of, review_model
 from gslc.memory.vllm.spanning import against_ray, with_ports
 from gslc.memory.vllm.view import View, view_of
@@ -113,6 +114,7 @@ class Vllm:
             request.model.args,
             version,
             long_context_allowed=long_context(request.model),
+            partition=partition_of(request.model.env),
         )
 
 

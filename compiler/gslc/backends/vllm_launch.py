@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gslc.engines import vllm_ray
 from gslc.engines.paths import model_files, model_folder
+from gslc.engines.variables import KEY_VARIABLES
 from gslc.engines.vllm_command import Command, argv
 from gslc.engines.vllm_versions import DEFAULT_VERSION, version_tuple
 from gslc.ir.inputs import EnginePin, GpuKind, Host, Model, SecretRef, Vendor
@@ -210,6 +211,8 @@ def _environment(model: Model, host: Host) -> tuple[tuple[str, str], ...]:
 
 def _secrets(model: Model, *, leader: bool) -> tuple[tuple[str, str], ...]:
     found = {name: value.name for name, value in model.env if isinstance(value, SecretRef)}
-    if model.api_key is not None and leader:  # the others answer nobody
-        found["VLLM_API_KEY"] = model.api_key.name
+    if not leader:  # it answers nobody
+        found.pop(KEY_VARIABLES["vllm"], None)
+    elif model.api_key is not None:
+        found[KEY_VARIABLES["vllm"]] = model.api_key.name
     return tuple(sorted(found.items()))

@@ -33,6 +33,8 @@ OWNED = {
 }
 # Settings with which the program prints something and ends.
 ENDING = frozenset({"-h", "--version", "--list-devices", "-cl", "--completion-bash"})
+# Settings with which the server answers https alone, which neither the waits for its health nor endpoints.json speak.
+SECURED = frozenset({"--ssl-key-file", "--ssl-cert-file"})
 # Settings that load more than the model: the estimate can't know what is in those files.
 UNCOUNTED = {
     "-md": "a draft model",
@@ -221,6 +223,11 @@ def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bo
                     help=f"remove it and use the key {key}",
                 )
             )
+            continue
+        if flag.setting in SECURED and not allow_owned:
+            message = f"with {flag.spelling} {profile.product} answers https, and its health is asked for by http"
+            remedy = f"remove {flag.spelling}, and terminate TLS in a proxy in front of it"
+            problems.append(ArgProblem(code="GS303", index=flag.index, message=message, help=remedy))
             continue
         if flag.setting in ENDING:
             message = f"with {flag.spelling} {profile.product} prints and ends: nothing would be served"

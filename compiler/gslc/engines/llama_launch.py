@@ -144,9 +144,9 @@ def gguf_launches(
     flags = server_flags(profile, model, facts, settings, assignment.choice.layout, host, seat.ports[0], endpoints)
     assert model.source is not None
     total = sum(file.size_bytes for file in facts.files)
-    secrets = [(name, value.name) for name, value in model.env if isinstance(value, SecretRef)]
+    secrets = {name: value.name for name, value in model.env if isinstance(value, SecretRef)}
     if model.api_key is not None:
-        secrets.append((API_KEY_VARIABLE, model.api_key.name))
+        secrets[API_KEY_VARIABLE] = model.api_key.name
     leader = Launch(
         name=f"{model.name}-{assignment.replica}",
         role="leader",
@@ -156,7 +156,7 @@ def gguf_launches(
         argv=merge_argv(flags, parsed, profile),
         image=images[seat.host],
         env=tuple((name, value) for name, value in model.env if isinstance(value, str)),
-        secret_env=tuple(sorted(secrets)),
+        secret_env=tuple(sorted(secrets.items())),
         gpus=seat.gpus,
         gpu_uuids=_uuids(host, seat),
         vendor=_vendor(host, seat),

@@ -28,6 +28,9 @@ OWNED = {
     EXECUTOR_FLAG: "`distributed`",
     "--download-dir": "the host's `model_dir`",
 }
+# Flags with which vLLM answers https alone (uvicorn: a key file or a certificate turns TLS on), which neither the waits
+# for its health nor endpoints.json speak.
+SECURED = frozenset({"--ssl-keyfile", "--ssl-certfile"})
 # Flags with which the program prints something and ends.
 ENDING = frozenset({"-h", "--help", "-v", "--version"})
 # Flags with a model key of their own; both may be given where they agree.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from gslc.contracts import Backend, Registry
+from gslc.engines.variables import review_variables
 from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Outcome, has_errors
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Cluster, Model
@@ -61,7 +62,7 @@ class _Finder:
             return None
         selector, choice_of_selector = choose_selector(model, name, self.cluster)
         request = Request(model=model, facts=facts, backend=name, selector=dict(selector), cluster=self.cluster)
-        review = backend.review(request)
+        review = (*backend.review(request), *review_variables(request))
         self.diagnostics.extend(review)
         if has_errors(review):
             return None

@@ -88,6 +88,13 @@ def test_layers_left_to_the_engine_are_decided_by_the_layout() -> None:
     assert "--metrics" in launch.argv
 
 
+@pytest.mark.parametrize("flag", ["--ssl-key-file", "--ssl-cert-file"])
+def test_tls_in_the_server_is_refused_since_nothing_would_ask_it_by_https(flag: str) -> None:
+    (found,) = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, args=("--metrics", flag, "/etc/x.pem")))
+    assert (found.code, found.place.column) == ("GS303", 2)
+    assert found.help == f"remove {flag}, and terminate TLS in a proxy in front of it"
+
+
 def test_several_cards_take_whole_layers_that_add_up() -> None:
     (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), TWO), TWO).elastic
     choice = way.fit((free(TWO),))

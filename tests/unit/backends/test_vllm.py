@@ -255,6 +255,52 @@ def test_a_context_beyond_the_maximum_is_refused_unless_allowed() -> None:
     assert review(QWEN, context=65_536, env=(("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1"),)) == []
 
 
+@pytest.mark.parametrize("flag", ["--ssl-keyfile", "--ssl-certfile"])
+def test_tls_in_the_server_is_refused_since_nothing_would_ask_it_by_https(flag: str) -> None:
+    (found,) = review(LLAMA, args=("--enforce-eager", flag, "/etc/ssl/x.pem"))
+    assert (found.code, found.place.column) == ("GS347", 2)
+    assert found.help == f"remove {flag}, and terminate TLS in a proxy in front of it"
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "said_of_it", "help_line"),
+    [
+        ("16,x", {}, "vLLM wants the number of layers", "write VLLM_PP_LAYER_PARTITION: '40,40'"),
+        ("32,0", {}, "vLLM wants the number of layers", "write VLLM_PP_LAYER_PARTITION: '40,40'"),
+        ("30,3", {"pipeline_parallel": 2}, "its sum is 33, the model has 32 layers", "32 together"),
+        ("30,2", {}, "it is for 2 pipeline stages, there is 1", "set pipeline_parallel to 2"),
+        ("30,2", {"pipeline_parallel": 4}, "it is for 2 pipeline stages, there are 4", "set pipeline_parallel to 2"),
+    ],
+)
+def test_a_layer_partition_that_vllm_refuses_is_refused(
+    text: str, keys: dict[str, object], said_of_it: str, help_line: str
+) -> None:
+    (found,) = review(LLAMA, env=(("VLLM_PP_LAYER_PARTITION", text),), **keys)
+    assert found.code == "GS349"
+    assert f"VLLM_PP_LAYER_PARTITION is {text}: {said_of_it}" in found.message
+    assert help_line in (found.help or "")
+
+
+def test_a_layer_partition_is_counted_stage_by_stage() -> None:
+    env = (("VLLM_PP_LAYER_PARTITION", "24,8"),)
+    assert review(LLAMA, pipeline_parallel=2, env=env) == []
+    assert review(LLAMA, distributed=True, tensor_parallel=1, env=env) == []
+    even, uneven = (
+        choices_of(request_of(LLAMA, FOUR, pipeline_parallel=2, env=given), FOUR)[0].parts[0].gpus
+        for given in ((("A", "b"),), env)
+    )
+    # weights of a layer of Llama 3.1 8B: 436,224,000 bytes
+    assert uneven[0].weights - even[0].weights == even[1].weights - uneven[1].weights == 8 * 436_224_000
+
+
+def test_the_number_of_stages_that_a_partition_is_for_is_the_only_layout() -> None:
+    options = BACKEND.options(
+        request_of(BIG, FOUR, distributed=True, env=(("VLLM_PP_LAYER_PARTITION", "32,32"),)), class_of(FOUR)
+    )
+    assert {item.rule for item in options.refused} >= {"layer partition"}
+    assert all(choice.layout.pipeline_parallel == 2 for choice in options.fixed)
+
+
 def test_an_illegal_size_names_those_that_would_work() -> None:
     found = review(QWEN, tensor_parallel=7)
     assert {item.code for item in found} == {"GS349"}

@@ -102,6 +102,8 @@ def test_the_key_of_the_server_is_on_the_leader_alone(version: str) -> None:
     leader, follower = launches(version, api_key=SecretRef(name="key"), env=(("T", SecretRef(name="t")),))
     assert leader.secret_env == (("T", "t"), ("VLLM_API_KEY", "key"))
     assert follower.secret_env == (("T", "t"),)
+    env = (("T", SecretRef(name="t")), ("VLLM_API_KEY", SecretRef(name="key")))
+    assert [launch.secret_env for launch in launches(version, env=env)] == [leader.secret_env, follower.secret_env]
 
 
 def test_the_pinned_folder_holds_both_programs() -> None:

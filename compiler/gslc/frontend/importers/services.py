@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from gslc.engines.variables import own_variable
 from gslc.frontend.importers.command_line import Engine, Line
 from gslc.frontend.importers.records import Findings, ImportedModel, SecretName, Setting
 
@@ -105,7 +106,7 @@ def environment_of(
     kept: dict[str, Setting] = {}
     at = line if callable(line) else lambda _name: line
     for name, value in sorted(given.items()):
-        if name in OWN_VARIABLES:
+        if name in OWN_VARIABLES or own_variable("vllm", name) is not None:
             continue
         text = "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(value)
         if name in DEVICE_MASKS:

@@ -208,8 +208,10 @@ CODES: CodeTable = {
     ),
     "GS161": CodeEntry(
         title="a variable that overrides the placement",
-        meaning="CUDA_VISIBLE_DEVICES and its like choose devices; gslc sets them from the placement.",
-        remedy="Remove it; pin cards with gpus: [host/index].",
+        meaning="CUDA_VISIBLE_DEVICES and its like choose devices; gslc sets them from the placement. What an engine is "
+        "started with is refused too: for vLLM its addresses and ports (VLLM_HOST_IP, VLLM_PORT), Ray's (RAY_ADDRESS), "
+        "ranks (RANK, VLLM_DP_RANK) and what gives workers other cards. Logging, NCCL and caches are free.",
+        remedy="Remove it; the help names the key that decides it, e.g. gpus: [host/index] for cards.",
     ),
     "GS162": CodeEntry(
         title="a variable that loads other code",

@@ -44,6 +44,7 @@ CODES: CodeTable = {
     "GS347": CodeEntry(
         title="flag that gslc sets itself",
         meaning="Address, port, node rank and the like follow from the placement; a second value would contradict it. "
+        "With --ssl-keyfile or --ssl-certfile vLLM answers https, and neither health checks nor endpoints.json do. "
         "A flag that only prints, such as `--help`, would end the program.",
         remedy="Remove the flag; use the model key that the message names where there is one.",
     ),
@@ -54,7 +55,8 @@ CODES: CodeTable = {
     ),
     "GS349": CodeEntry(
         title="layout that vLLM refuses",
-        meaning="The tensor or pipeline parallel size breaks a rule of vLLM or of the checkpoint's quantisation.",
+        meaning="The tensor or pipeline parallel size breaks a rule of vLLM or of the checkpoint's quantisation, or "
+        "VLLM_PP_LAYER_PARTITION in `env` has not one number a pipeline stage, all layers together.",
         remedy="Take one of the sizes that the message names.",
     ),
     "GS350": CodeEntry(

@@ -120,7 +120,13 @@ def fit(
     usable = capacities or tuple(kind.memory_bytes for kind in kinds)
     dtype = effective_dtype(shape, kinds[0], wish.terms.dtype)
     weights = model_weights(
-        facts, shape, tensor_parallel, pipeline_parallel, dtype=dtype, expert_parallel=wish.terms.expert_parallel
+        facts,
+        shape,
+        tensor_parallel,
+        pipeline_parallel,
+        dtype=dtype,
+        expert_parallel=wish.terms.expert_parallel,
+        partition=wish.terms.partition,
     )
     batch = batch_of(shape, kinds[0], wish)
     in_flight = max(CONCURRENT_BATCHES, pipeline_parallel) * batch.tokens
@@ -135,7 +141,7 @@ def fit(
             block_tokens=wish.block_tokens or BLOCK_TOKENS,
             hybrid=wish.hybrid_cache,
         )
-        for layers in stage_layers(shape.layers, pipeline_parallel)
+        for layers in stage_layers(shape.layers, pipeline_parallel, wish.terms.partition)
     )
     inside = tuple(
         _rank(

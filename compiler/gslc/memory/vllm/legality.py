@@ -32,6 +32,7 @@ class Terms:
     vision_off: bool = False
     dtype: str = "auto"
     kv_cache_dtype: str = "auto"
+    partition: tuple[int, ...] | None = None  # layers of each pipeline stage
 
 
 def refusals(shape: Shape, tensor_parallel: int, pipeline_parallel: int, terms: Terms) -> tuple[Excluded, ...]:
@@ -284,6 +285,11 @@ def _vision(shape: Shape, ranks: int, terms: Terms) -> Iterator[tuple[str, str]]
 
 
 def _pipeline(shape: Shape, stages: int, terms: Terms) -> Iterator[tuple[str, str]]:
+    if terms.partition is not None and len(terms.partition) != stages:
+        yield (
+            "layer partition",
+            f"VLLM_PP_LAYER_PARTITION is for {len(terms.partition)} pipeline stages, this layout has {stages}",
+        )
     if stages == 1:
         return
     if stages > shape.layers:

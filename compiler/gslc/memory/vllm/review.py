@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gslc.engines.vllm_command import ENDING, KEYED, OWNED, utilization_words
+from gslc.engines.vllm_command import ENDING, KEYED, OWNED, SECURED, utilization_words
 from gslc.engines.vllm_flags import Argument
 from gslc.engines.vllm_ray import EXECUTOR_FLAG
 from gslc.ir.diagnostic import Diagnostic, Excluded, Severity
@@ -13,6 +13,7 @@ from gslc.ir.inputs import Host, Model
 from gslc.ir.placement import Request
 from gslc.memory.vllm.architectures import known_architecture
 from gslc.memory.vllm.legality import refusals
+from gslc.memory.vllm.partition import review_partition
 from gslc.memory.vllm.plausible import implausible
 from gslc.memory.vllm.spanning import review_executor, review_spanning
 from gslc.memory.vllm.view import KV_TYPES, Keys, View, needs_remote_code, view_of
@@ -53,7 +54,13 @@ def review_model(request: Request, version: str, hosts: tuple[Host, ...]) -> tup
     model, facts = request.model, request.facts
     if facts is None:
         return ()
-    view = view_of(facts, keys_of(model), model.args, version, long_context_allowed=(LONG_CONTEXT, "1") in model.env)
+    view = view_of(
+        facts,
+        keys_of(model),
+        model.args,
+        version,
+        long_context_allowed=(LONG_CONTEXT, "1") in model.env,
+    )
     if view is None:
         return (_not_servable(request),)
     return (
@@ -62,6 +69,7 @@ def review_model(request: Request, version: str, hosts: tuple[Host, ...]) -> tup
         *_clashes(request, view),
         *_context(request, view),
         *_layout(request, view),
+        *review_partition(request, view.shape.layers, _stages(request, view)),
         *review_spanning(request, view, hosts),
         *_keys(request),
         *_doubts(request, view),
@@ -128,6 +136,10 @@ def _owned(request: Request, view: View) -> Iterator[Diagnostic]:
             key = OWNED[argument.flag]
             help_line = f"remove {argument.written.partition('=')[0]}" + (f"; {key} decides it" if key else "")
             yield _say(request, "GS347", f"{argument.flag} is set by gslc", ("args", argument.index), help_line)
+        elif argument.flag in SECURED:
+            message = f"with {argument.flag} vLLM answers https, and its health is asked for by http: it would never be ready"
+            help_line = f"remove {argument.flag}, and terminate TLS in a proxy in front of it"
+            yield _say(request, "GS347", message, ("args", argument.index), help_line)
         elif argument.flag in ENDING:
             message = f"with {argument.flag} vLLM prints and ends: nothing would be served"
             yield _say(request, "GS347", message, ("args", argument.index), f"remove {argument.flag}")
@@ -233,6 +245,12 @@ def _context(request: Request, view: View) -> Iterator[Diagnostic]:
             ("kv_cache_type",),
             f"use one of {', '.join(sorted(KV_TYPES))}",
         )
+
+
+def _stages(request: Request, view: View) -> int | None:
+    """The number of pipeline stages, None where the placement decides it."""
+    decided = request.model.distributed or request.model.requirements
+    return view.pipeline_parallel or (None if decided else 1)
 
 
 def _layout(request: Request, view: View) -> Iterator[Diagnostic]:

@@ -74,16 +74,19 @@ def model_weights(
     dtype: str,
     expert_parallel: bool = False,
     vision_whole: bool = False,
+    partition: tuple[int, ...] | None = None,
 ) -> tuple[RankWeights, ...]:
     """Parameters of one rank of each pipeline stage, first stage first.
 
     The tensors' sizes for the allocator's rounding come from config.json either way: vLLM merges what files keep apart.
     """
-    configured = rank_weights(shape, tensor_parallel, pipeline_parallel, dtype=dtype, expert_parallel=expert_parallel)
+    configured = rank_weights(
+        shape, tensor_parallel, pipeline_parallel, dtype=dtype, expert_parallel=expert_parallel, partition=partition
+    )
     if not facts.tensors:
         return configured
     width = value_bytes(shape, dtype)
-    stages = stage_layers(shape.layers, pipeline_parallel)
+    stages = stage_layers(shape.layers, pipeline_parallel, partition)
     totals = tuple(
         table_bytes(
             facts.tensors,

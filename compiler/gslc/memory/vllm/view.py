@@ -52,6 +52,7 @@ class View:
     runner: Literal["generate", "pooling"]
     convert: str | None
     long_context_allowed: bool
+    partition: tuple[int, ...] | None = None  # layers of each pipeline stage; None: vLLM divides them evenly
 
     @property
     def terms(self) -> Terms:
@@ -63,6 +64,7 @@ class View:
             vision_off=self.settings.images_off or self.settings.language_only,
             dtype=self.settings.dtype or "auto",
             kv_cache_dtype=self.kv_cache_dtype,
+            partition=self.partition,
         )
 
     @property
@@ -89,7 +91,13 @@ class View:
 
 
 def view_of(
-    facts: ModelFacts, keys: Keys, args: tuple[str, ...], version: str, *, long_context_allowed: bool = False
+    facts: ModelFacts,
+    keys: Keys,
+    args: tuple[str, ...],
+    version: str,
+    *,
+    long_context_allowed: bool = False,
+    partition: tuple[int, ...] | None = None,
 ) -> View | None:
     """The model as this release will see it; None where there is no config.json to go by."""
     files = facts.safetensors
@@ -122,6 +130,7 @@ def view_of(
         runner=runner,
         convert=convert,
         long_context_allowed=long_context_allowed,
+        partition=partition,
     )
 
 

@@ -28,11 +28,19 @@ def value_bytes(shape: Shape, dtype: str | None = None) -> int:
     return DTYPE_BYTES.get(dtype or "", 2)
 
 
-def stage_layers(layers: int, stages: int) -> tuple[tuple[int, ...], ...]:
-    """The layers of each pipeline stage: what is left over goes to the stages before the last (get_pp_indices)."""
-    counts = [layers // stages] * stages
-    for index in range(2, layers % stages + 2):
-        counts[-index] += 1
+def stage_layers(
+    layers: int, stages: int, partition: tuple[int, ...] | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """The layers of each pipeline stage: what is left over goes to the stages before the last (get_pp_indices).
+
+    partition: the number that the user gives to each stage.
+    """
+    if partition is not None and len(partition) == stages and sum(partition) == layers:
+        counts = list(partition)
+    else:
+        counts = [layers // stages] * stages
+        for index in range(2, layers % stages + 2):
+            counts[-index] += 1
     starts = [sum(counts[:index]) for index in range(stages)]
     return tuple(tuple(range(start, start + count)) for start, count in zip(starts, counts, strict=True))
 
@@ -44,9 +52,10 @@ def rank_weights(
     *,
     dtype: str | None = None,
     expert_parallel: bool = False,
+    partition: tuple[int, ...] | None = None,
 ) -> tuple[RankWeights, ...]:
     """Parameters of one rank of each pipeline stage, first stage first; tensor-parallel ranks are alike."""
-    stages = stage_layers(shape.layers, pipeline_parallel)
+    stages = stage_layers(shape.layers, pipeline_parallel, partition)
     parameters = matrices(shape)
     return tuple(
         _stage(shape, parameters, tensor_parallel, index, stages, value_bytes(shape, dtype), expert_parallel)

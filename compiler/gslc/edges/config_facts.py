@@ -11,6 +11,7 @@ from gslc.ir.facts import Json
 
 DEPTH_MAX = 12
 LIST_MAX = 1_024
+INTEGER_MAX = (1 << 63) - 1  # what every reader of the lock can hold
 TEXT_MAX = 1_024
 # Names of labels, prompts and languages: long, and without weight.
 _DROPPED = frozenset(
@@ -65,8 +66,9 @@ def _kept(value: object, depth: int) -> Json:
         return str(value)
     if isinstance(value, str) and len(value) > TEXT_MAX:
         return _TOO_LARGE
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 1 << 63:
-        return _TOO_LARGE
+    if isinstance(value, int) and not isinstance(value, bool):
+        # kept at the bound, never left out: an estimator that finds no number takes a default for it
+        return max(-INTEGER_MAX, min(value, INTEGER_MAX))
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 

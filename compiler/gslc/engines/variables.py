@@ -82,12 +82,15 @@ def review_variables(request: Request) -> Iterator[Diagnostic]:
                 place=place,
                 help=own.remedy,
             )
-        elif name == KEY_VARIABLES.get(request.backend) and model.api_key is not None:
-            if isinstance(value, SecretRef) and value.name != model.api_key.name:
-                yield Diagnostic(
-                    code="GS173",
-                    message=f"model {model.name}: api_key is the secret {model.api_key.name}, {name} in env the secret "
-                    f"{value.name}: the engine takes one key",
-                    place=place,
-                    help=f"keep api_key and remove {name} from env",
-                )
+        elif (
+            name == KEY_VARIABLES.get(request.backend)
+            and isinstance(value, SecretRef)
+            and model.api_key not in (None, value)
+        ):
+            yield Diagnostic(
+                code="GS173",
+                message=f"model {model.name}: api_key is another secret than {value.name}, to which env sets {name}: the "
+                "engine takes one key",
+                place=place,
+                help=f"keep api_key and remove {name} from env",
+            )

@@ -37,10 +37,20 @@ def test_long_lists_and_texts_are_dropped_with_their_key() -> None:
             "b": "x" * 5000,
             "c": [1, "x" * 5000],
             "d": {"e": list(range(5000))},
-            "f": 1 << 90,
             "g": 1,
         }
     ) == {"d": {}, "g": 1}
+
+
+def test_numbers_that_no_lock_holds_are_kept_at_the_bound() -> None:
+    bound = (1 << 63) - 1
+    assert kept_config({"a": 10**30, "b": -(10**30), "c": bound, "d": [1 << 63], "e": True}) == {
+        "a": bound,
+        "b": -bound,
+        "c": bound,
+        "d": (bound,),
+        "e": True,
+    }
 
 
 def test_numbers_without_a_spelling_become_text() -> None:

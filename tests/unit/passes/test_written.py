@@ -71,7 +71,11 @@ def test_args_of_the_defaults_are_named_there() -> None:
 
 def test_pinned_layers_are_unpinned_before_and_with_cpu_offload() -> None:
     free, offload = offloaded("args: [-ngl, '99', --mlock]")
-    assert (free.action, free.model.args, free.model.cpu_offload) == ("remove -ngl from models.q.args", ("--mlock",), False)
+    assert (free.action, free.model.args, free.model.cpu_offload) == (
+        "remove -ngl from models.q.args",
+        ("--mlock",),
+        False,
+    )
     assert offload.action == "remove -ngl from models.q.args and set models.q.cpu_offload to true"
     assert (offload.model.args, offload.model.cpu_offload) == (("--mlock",), True)
 

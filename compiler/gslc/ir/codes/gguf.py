@@ -16,7 +16,8 @@ CODES: CodeTable = {
     "GS303": CodeEntry(
         title="flag that gslc sets",
         meaning="Addresses, ports, the model file, RPC servers and the like follow from the plan; a second value for "
-        "them would contradict it. A flag that only prints, such as `--help`, would end the program.",
+        "them would contradict it. With --ssl-key-file or --ssl-cert-file the server answers https, and "
+        "health checks and endpoints.json don't. A flag that only prints, such as `--help`, would end the program.",
         remedy="Remove the flag and use the key that the message names.",
     ),
     "GS304": CodeEntry(

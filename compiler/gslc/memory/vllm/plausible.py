@@ -41,9 +41,19 @@ NEEDED_ABOVE_ZERO = frozenset(
         "vocab_size",
     }
 )
+# Keys that hold an object where they are there; transformers refuses any other value.
+OBJECTS = frozenset({"rope_scaling", "rope_parameters", "quantization_config", "compression_config", "text_config"})
+# What torch calls a type that weights can be loaded in; also written as torch.bfloat16.
+DTYPES = frozenset(
+    {
+        "auto", "bfloat16", "double", "float", "float16", "float32", "float64", "float8_e4m3fn", "float8_e4m3fnuz",
+        "float8_e5m2", "float8_e5m2fnuz", "half", "int8", "uint8",
+    }
+)  # fmt: skip
 DEEPEST = 6
 LARGEST = 1 << 62
 LONGEST_LIST = 200_000
+LONGEST_SHOWN = 40
 
 
 def implausible(config: Mapping[str, Json], depth: int = 0) -> str | None:
@@ -52,6 +62,9 @@ def implausible(config: Mapping[str, Json], depth: int = 0) -> str | None:
         return "it is nested too deeply"
     for key in sorted(config):
         value = config[key]
+        wrong = _wrong_type(key, value, depth)
+        if wrong is not None:
+            return wrong
         if isinstance(value, Mapping):
             inner = implausible(value, depth + 1)
             if inner is not None:
@@ -67,9 +80,29 @@ def implausible(config: Mapping[str, Json], depth: int = 0) -> str | None:
     return None
 
 
+def _wrong_type(key: str, value: Json, depth: int) -> str | None:
+    """What is wrong with a value that is no number: an object that is none, an unknown dtype."""
+    if value is None or isinstance(value, (Mapping, bool)):
+        return None
+    if key in OBJECTS:
+        return f"{key} is {_shown(value)}, not an object"
+    if key == "torch_dtype" or (key == "dtype" and depth == 0):
+        known = isinstance(value, str) and value.removeprefix("torch.") in DTYPES
+        return None if known else f"{key} is {_shown(value)}, which is no type of torch"
+    if key in KINDS and isinstance(value, str):
+        return f"{key} is {_shown(value)}, not a number"
+    return None
+
+
+def _shown(value: Json) -> str:
+    text = value if isinstance(value, str) else "a list" if isinstance(value, (tuple, list)) else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
 def _number(key: str, value: float) -> str | None:
     if not isfinite(value) or abs(value) > LARGEST:
-        return f"{key} is {value}" if KINDS.get(key) else None
+        said = f"above {LARGEST}" if value > 0 else f"below -{LARGEST}"
+        return f"{key} is {said}" if KINDS.get(key) else None
     kind = KINDS.get(key)
     if kind is None:
         return None

@@ -137,7 +137,9 @@ def _owned(request: Request, view: View) -> Iterator[Diagnostic]:
             help_line = f"remove {argument.written.partition('=')[0]}" + (f"; {key} decides it" if key else "")
             yield _say(request, "GS347", f"{argument.flag} is set by gslc", ("args", argument.index), help_line)
         elif argument.flag in SECURED:
-            message = f"with {argument.flag} vLLM answers https, and its health is asked for by http: it would never be ready"
+            message = (
+                f"with {argument.flag} vLLM answers https, and its health is asked for by http: it would never be ready"
+            )
             help_line = f"remove {argument.flag}, and terminate TLS in a proxy in front of it"
             yield _say(request, "GS347", message, ("args", argument.index), help_line)
         elif argument.flag in ENDING:

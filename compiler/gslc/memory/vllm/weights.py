@@ -28,9 +28,7 @@ def value_bytes(shape: Shape, dtype: str | None = None) -> int:
     return DTYPE_BYTES.get(dtype or "", 2)
 
 
-def stage_layers(
-    layers: int, stages: int, partition: tuple[int, ...] | None = None
-) -> tuple[tuple[int, ...], ...]:
+def stage_layers(layers: int, stages: int, partition: tuple[int, ...] | None = None) -> tuple[tuple[int, ...], ...]:
     """The layers of each pipeline stage: what is left over goes to the stages before the last (get_pp_indices).
 
     partition: the number that the user gives to each stage.

@@ -169,7 +169,7 @@ def test_no_config_json_breaks_the_estimate(name: str, odd: dict[str, Json], cou
         ("num_hidden_layers", 10**9, "num_hidden_layers is 1000000000"),
         ("hidden_size", -1, "hidden_size is -1"),
         ("num_key_value_heads", 0, "num_key_value_heads is 0"),
-        ("vocab_size", "many", "vocab_size is no number"),
+        ("vocab_size", "many", "vocab_size is many, not a number"),
         ("text_config", {"num_attention_heads": 1.5}, "text_config: num_attention_heads is 1.5"),
     ],
 )

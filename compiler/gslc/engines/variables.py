@@ -89,8 +89,8 @@ def review_variables(request: Request) -> Iterator[Diagnostic]:
         ):
             yield Diagnostic(
                 code="GS173",
-                message=f"model {model.name}: api_key is another secret than {value.name}, to which env sets {name}: the "
-                "engine takes one key",
+                message=f"model {model.name}: api_key is another secret than {value.name}, to which env sets {name}: "
+                "the engine takes one key",
                 place=place,
                 help=f"keep api_key and remove {name} from env",
             )

@@ -27,6 +27,7 @@ from gslc.ir.diagnostic import Diagnostic, Outcome, Place, Related
 MAX_TEXT_BYTES = 16 * 1024 * 1024  # a file with 10,000 hosts of 8 cards and 20,000 models has 11 MB
 MAX_VALUES = 1_200_000  # keys and values of one file; such a file has 1,000,000 and is read in 1.1 s
 MAX_DEPTH = 32
+TOO_DEEP = "exceeded maximum nesting depth"  # libyaml 0.2.6, scanner.c: MAX_NESTING_LEVEL
 MAX_DUPLICATES = 100  # keys given twice that are collected before the reading ends
 
 Mark: TypeAlias = int
@@ -227,6 +228,9 @@ def read_past_duplicates(text: str | bytes, file: str) -> Outcome[Document]:
         last = refusal.diagnostic
     except yaml.YAMLError as error:
         last = syntax_error(error, decoded, file)
+        if TOO_DEEP in last.message:
+            duplicates.clear()
+            last = too_deep(error, decoded, file, duplicates)
     except (ValueError, OverflowError):
         # PyYAML's own parser calls chr() on whatever stands after \\U; libyaml refuses it in words.
         last = bad_escape(decoded, file)
@@ -303,8 +307,7 @@ def fill(  # noqa: C901, PLR0912, PLR0915  # see below
             judge(event, text, file, count)
             mark = event.start_mark.index * 2
             if len(outer) >= MAX_DEPTH - 1:
-                message = f"nested deeper than {MAX_DEPTH} levels"
-                raise refused("GS110", message, file, text, mark >> 1, "a cluster file needs no more than eight")
+                raise refused_depth(file, text, mark >> 1)
             node: Map | Sequence = Map() if kind is MappingStartEvent else Sequence()
             if items is not None:
                 items.append((node, mark))
@@ -403,11 +406,38 @@ def refuse_more(text: str, offset: int, file: str) -> None:
         )
 
 
+def too_deep(error: yaml.YAMLError, text: str, file: str, duplicates: list[Duplicate]) -> Diagnostic:
+    """What stands at the place where the depth is exceeded, for a parser that counts levels itself.
+
+    libyaml 0.2.6 refuses level 1,001 while it looks ahead for a colon, before it tells of level 33. What comes before
+    that level is read once more, and ends where it does with every other parser.
+    """
+    offset = offset_of(error, text)
+    try:
+        compose(text[:offset], file, duplicates)
+    except Refusal as refusal:
+        return refusal.diagnostic
+    except yaml.YAMLError:
+        pass  # only where it counted otherwise than brackets: the place that it named is left
+    return refused_depth(file, text, offset).diagnostic
+
+
+def refused_depth(file: str, text: str, offset: int) -> Refusal:
+    """The refusal of a level beyond MAX_DEPTH."""
+    message = f"nested deeper than {MAX_DEPTH} levels"
+    return refused("GS110", message, file, text, offset, "a cluster file needs no more than eight")
+
+
+def offset_of(error: yaml.YAMLError, text: str) -> int:
+    """The character offset that a complaint of the parser names."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return min(mark.index, len(text)) if mark is not None else 0
+
+
 def syntax_error(error: yaml.YAMLError, text: str, file: str) -> Diagnostic:
     """The parser's complaint at its place, with what mends the commonest ones."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "the text is no YAML")
-    offset = min(mark.index, len(text)) if mark is not None else 0
+    offset = offset_of(error, text)
     help_text = "check the indentation and the quotes of this line and the one before"
     if "that cannot start any token" in problem:
         character = text[offset : offset + 1]

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
+from yaml.scanner import ScannerError
 
 from gslc.frontend import source
-from gslc.frontend.source import MAX_DEPTH, MAX_DUPLICATES, Document, Map, Sequence, read_document, read_past_duplicates
+from gslc.frontend.source import (
+    MAX_DEPTH,
+    MAX_DUPLICATES,
+    Document,
+    EventParser,
+    Map,
+    ParserEvent,
+    Sequence,
+    read_document,
+    read_past_duplicates,
+)
 from gslc.ir.diagnostic import Diagnostic
 
 
@@ -194,6 +206,38 @@ def test_depth_is_counted_on_events(opening: str, parser: str) -> None:
         document_of(f"{within}x\n")
         beyond = "a:\n" + opening * MAX_DEPTH + "x"
     assert refusal_of(beyond).code == "GS110"
+
+
+class CountsLevels:
+    """libyaml 0.2.6: looks ahead over what may be a key, and refuses the 1,001st bracket before it tells of the first."""
+
+    def __init__(self, text: str, opened: Callable[[str], EventParser]) -> None:
+        self.parser = opened(text)
+        brackets = [found.start() for found in re.finditer(r"[\[{]", text)]
+        self.beyond = brackets[1_000] if len(brackets) > 1_000 else None
+        self.told = 0
+
+    def get_event(self) -> ParserEvent:
+        self.told += 1
+        if self.beyond is not None and self.told > 3:
+            mark = yaml.Mark("", self.beyond, 0, self.beyond, None, None)
+            raise ScannerError("while increasing flow level", None, "exceeded maximum nesting depth", mark)
+        return self.parser.get_event()
+
+
+@pytest.mark.parametrize(
+    ("opening", "where"), [("[", "1:35 GS110"), ("{a: ", "1:128 GS110"), ("{", "1:5 GS111")], ids=["[", "{a: ", "{"]
+)
+def test_a_parser_that_counts_levels_itself_changes_no_place(
+    opening: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a: " + opening * 5_000
+    assert brief(text) == where
+    opened = source.open_parser
+    monkeypatch.setattr(source, "open_parser", lambda text: CountsLevels(text, opened))
+    assert brief(text) == where
+    twice = read_document("b: 1\nb: 2\n" + text, "f.yaml").diagnostics
+    assert [found.code for found in twice] == ["GS108", where.split()[1]]
 
 
 HOSTILE = {

@@ -153,6 +153,45 @@ def test_an_edited_output_is_refused_until_forced(gslc: Program, lab: Path) -> N
     assert plan.read_bytes() == good
 
 
+def test_check_says_of_an_edited_output_what_the_build_says_and_what_helps(gslc: Program, lab: Path) -> None:
+    gslc("build", lab)
+    unit = lab.parent / "build" / "systemd" / "atlas" / "gslc-lab.target"
+    unit.write_text(unit.read_text() + "# by hand\n")
+    refused, checked = (gslc("build", lab, *flags, "--format", "json") for flags in ([], ["--check"]))
+    assert (refused.status, checked.status) == (1, 3)
+    assert checked.json["diagnostics"] == refused.json["diagnostics"]
+    assert checked.codes == ["GS601"]
+    assert "gslc build --force" in checked.json["diagnostics"][0]["help"]
+
+
+def test_check_points_at_what_stops_the_build_before_the_build(gslc: Program, lab: Path) -> None:
+    gslc("build", lab)
+    unit = lab.parent / "build" / "systemd" / "atlas" / "gslc-lab.target"
+    unit.write_text(unit.read_text() + "# by hand\n")
+    lab.write_text(LAB.replace("serve, --port", "serve, --verbose, --port"))
+    checked = gslc("build", lab, "--check", "--format", "json")
+    assert (checked.status, set(checked.codes)) == (3, {"GS601", "GS608"})
+    helps = [each["help"] for each in checked.json["diagnostics"] if each["code"] == "GS608" and each["help"]]
+    assert helps
+    assert all(f"stops at {unit} (GS601)" in text for text in helps)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"), [('"cluster": "lab"', '"cluster": "other"', "GS604"), ('"version": 1,', "", "GS605")]
+)
+def test_check_says_of_a_manifest_that_can_t_be_trusted_what_the_build_says(
+    gslc: Program, lab: Path, old: str, new: str, code: str
+) -> None:
+    gslc("build", lab)
+    manifest = lab.parent / "build" / "MANIFEST.json"
+    assert old in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(old, new))
+    refused, checked = (gslc("build", lab, *flags, "--format", "json") for flags in ([], ["--check"]))
+    assert (refused.status, checked.status) == (1, 3)
+    assert checked.codes == refused.codes == [code]
+    assert checked.json["diagnostics"] == refused.json["diagnostics"]
+
+
 @pytest.mark.parametrize("text", ["{", "", "<<<<<<< ours\n", '{"version": 1}'])
 def test_a_lock_that_can_t_be_trusted_is_status_3_and_stays(gslc: Program, lab: Path, text: str) -> None:
     lock = lab.parent / "gslc.lock"

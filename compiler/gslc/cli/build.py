@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import click
@@ -12,12 +13,13 @@ from gslc.cli.resolve import bring_facts
 from gslc.cli.session import INPUT_ERROR, OUT_OF_DATE, OUTSIDE_FAILED, Session
 from gslc.documents.lock import write_lock
 from gslc.edges.files import Comparison, compare, ignored_by_git, open_folder, publish, write_whole
-from gslc.ir.diagnostic import Diagnostic, Place, has_errors
+from gslc.ir.diagnostic import Diagnostic, Place, has_errors, sort_key
 from gslc.ir.lock import Lock, Seat
 from gslc.ir.placement import Placement
 from gslc.pipeline import Compilation, compile_cluster
 
 LINK_IN_THE_WAY = "GS603"
+RUN_BUILD = "run gslc build and commit the result"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,7 @@ def write(
 
 
 def finish_check(session: Session, paths: Paths, compilation: Compilation, old_text: str | None, new_text: str) -> None:
-    """End a --check: 0 when nothing would change, else 3 with every file that would."""
+    """End a --check: 0 when nothing would change, else 3 with every file that would, and what a build would refuse."""
     try:
         with open_folder(paths.output, create=False) as folder:
             comparison = compare(folder, compilation.cluster.name, compilation.files, force=False)
@@ -148,18 +150,33 @@ def finish_check(session: Session, paths: Paths, compilation: Compilation, old_t
         session.add([write_failure(paths, error)])
         session.finish(OUT_OF_DATE)
     session.lap("compare")
-    if new_text != old_text:
-        session.add(
-            [out_of_date(paths.lock, "--check", "the lock would be " + ("created" if old_text is None else "changed"))]
-        )
-    if comparison.incomplete and all(change.change == "unchanged" for change in comparison.changes):
-        session.add([incomplete(paths.output)])
-    stale = [change for change in comparison.changes if change.change != "unchanged"]
-    found = [out_of_date(os.path.join(paths.output, c.path), "--check", f"it would be {c.change}") for c in stale]
-    session.add(one if number == 0 else replace(one, help=None) for number, one in enumerate(found))
-    status = OUT_OF_DATE if comparison.differs or new_text != old_text else 0
+    lock_differs = new_text != old_text
+    session.add(comparison.obstacles)
+    session.add(stale(paths, comparison, "created" if old_text is None else "changed" if lock_differs else None))
+    status = OUT_OF_DATE if comparison.differs or comparison.obstacles or lock_differs else 0
     text = "" if status else f"{paths.output}: up to date, {len(comparison.changes)} files\n"
     session.finish(status, text=text, extra=plan_extra(compilation, comparison))
+
+
+def stale(paths: Paths, comparison: Comparison, lock: str | None) -> Iterator[Diagnostic]:
+    """GS608 for the lock and each file that a build would change, GS609 for a folder that it would only complete.
+
+    A file that a build refuses to touch has a diagnostic of its own, which the help then names as what comes first.
+    """
+    refused = {one.place.file for one in comparison.obstacles}
+    first = min(comparison.obstacles, key=sort_key, default=None)
+    action = RUN_BUILD
+    if first is not None:
+        action = f"gslc build stops at {first.place.file} ({first.code}): mend that first, then {RUN_BUILD}"
+    if lock is not None:
+        yield replace(out_of_date(paths.lock, "--check", f"the lock would be {lock}"), help=action)
+    files = [change for change in comparison.changes if change.change != "unchanged"]
+    if comparison.incomplete and not files and not refused:
+        yield incomplete(paths.output)
+    shown = [(os.path.join(paths.output, change.path), change.change) for change in files]
+    for number, (path, change) in enumerate(one for one in shown if one[0] not in refused):
+        found = out_of_date(path, "--check", f"it would be {change}")
+        yield replace(found, help=action if number == 0 else None)
 
 
 def keep_facts(paths: Paths, old_lock: Lock, lock: Lock, *, keep: bool) -> None:
@@ -233,7 +250,7 @@ def out_of_date(file: str, flag: str, what: str) -> Diagnostic:
         code="GS608",
         place=Place(file=file),
         message=f"out of date ({flag}): {what}",
-        help="run gslc build and commit the result",
+        help=RUN_BUILD,
     )
 
 

@@ -23,7 +23,12 @@ class Manifest:
 
 def digest(text: str) -> str:
     """The sha256 of a text as it is written, in hex."""
-    return sha256(text.encode("utf-8")).hexdigest()
+    return digest_bytes(text.encode("utf-8"))
+
+
+def digest_bytes(data: bytes) -> str:
+    """The sha256 of bytes in hex."""
+    return sha256(data).hexdigest()
 
 
 def manifest_text(manifest: Manifest) -> str:

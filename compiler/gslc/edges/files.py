@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from gslc.documents.manifest import NAME, Manifest, digest, manifest_text, read_manifest
+from gslc.documents.manifest import NAME, Manifest, digest, digest_bytes, manifest_text
+from gslc.edges.ownership import JOURNAL, edits, obstacle, ownership
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.output import OutputFile
 
-JOURNAL = ".gslc-incomplete.json"
 SUFFIX = ".gslc-new"
 MAX_INPUT_BYTES = 64 * 1024 * 1024  # the cluster file of 10,000 hosts has about 13 MB
 
@@ -253,51 +253,20 @@ def compare(folder: Folder | None, cluster: str, files: tuple[OutputFile, ...], 
     if folder is None:
         return Comparison(changes=listed(wanted, {}, frozenset()), incomplete=False)
     obstacles: list[Diagnostic] = []
-    owned, journal = owned_files(folder, cluster, obstacles)
+    owned = ownership(folder, cluster, obstacles)
     found: dict[str, str | None] = {}
-    for path in sorted(wanted.keys() | owned.keys() | journal.keys()):
+    for path in sorted(wanted.keys() | owned.written.keys()):
         try:
             data = folder.read(path)
         except OSError as error:
-            obstacles.append(obstacle("GS603", folder, path, f"is in the way: {error.strerror}", "remove it"))
+            obstacles.append(obstacle("GS603", folder.path, path, f"is in the way: {error.strerror}", "remove it"))
             continue
         found[path] = None if data is None else digest_bytes(data)
-    for path, present in found.items():
-        known = {owned.get(path), journal.get(path), wanted.get(path)}
-        if present is None or present in known or force:
-            continue
-        if path in owned or path in journal:
-            obstacles.append(
-                obstacle(
-                    "GS601",
-                    folder,
-                    path,
-                    "was edited by hand since the last build",
-                    "undo the edit, or use --force to lose it",
-                )
-            )
-        else:
-            obstacles.append(
-                obstacle(
-                    "GS602",
-                    folder,
-                    path,
-                    "is in the way and was not written by gslc",
-                    "move it away, or use --force to replace it",
-                )
-            )
-    removable = frozenset(
-        path for path in (owned.keys() | journal.keys()) - wanted.keys() if found.get(path) is not None
-    )
-    incomplete = bool(journal) or not same_manifest(folder, cluster, wanted)
+    if not force:
+        obstacles += edits(folder, owned, wanted, found)
+    removable = frozenset(path for path in owned.written.keys() - wanted.keys() if found.get(path) is not None)
+    incomplete = owned.interrupted or not same_manifest(folder, cluster, wanted)
     return Comparison(changes=listed(wanted, found, removable), incomplete=incomplete, obstacles=tuple(obstacles))
-
-
-def digest_bytes(data: bytes) -> str:
-    """The sha256 of bytes in hex."""
-    from hashlib import sha256
-
-    return sha256(data).hexdigest()
 
 
 def same_manifest(folder: Folder, cluster: str, wanted: Mapping[str, str]) -> bool:
@@ -306,49 +275,6 @@ def same_manifest(folder: Folder, cluster: str, wanted: Mapping[str, str]) -> bo
         return folder.read(NAME) == manifest_text(Manifest(cluster=cluster, files=wanted)).encode("utf-8")
     except OSError:
         return False
-
-
-def owned_files(
-    folder: Folder, cluster: str, obstacles: list[Diagnostic]
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Files owned by the manifest and by an interrupted build's journal; refusals are added to `obstacles`."""
-    answers: list[Mapping[str, str]] = []
-    for name in (NAME, JOURNAL):
-        shown = os.path.join(folder.path, name)
-        try:
-            data = folder.read(name)
-        except OSError as error:
-            obstacles.append(obstacle("GS603", folder, name, f"is in the way: {error.strerror}", "remove it"))
-            data = None
-        if data is None:
-            answers.append({})
-            continue
-        outcome = read_manifest(data.decode("utf-8", "replace"), shown)
-        if outcome.value is None:
-            # A journal is torn when the kill came while it was written: then nothing else was touched yet.
-            if name == NAME:
-                obstacles.extend(outcome.diagnostics)
-            answers.append({})
-        elif outcome.value.cluster != cluster:
-            obstacles.append(
-                obstacle(
-                    "GS604",
-                    folder,
-                    name,
-                    f"belongs to the cluster {outcome.value.cluster!r}, not to {cluster!r}",
-                    "build into another folder with -o",
-                )
-            )
-            answers.append({})
-        else:
-            answers.append(outcome.value.files)
-    return answers[0], answers[1]
-
-
-def obstacle(code: str, folder: Folder, path: str, what: str, help_text: str) -> Diagnostic:
-    """An error about a file of the output folder."""
-    shown = os.path.join(folder.path, path)
-    return Diagnostic(code=code, place=Place(file=shown), message=f"{shown} {what}", help=help_text)
 
 
 def listed(

@@ -151,6 +151,62 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     assert "GS605" in [obstacle.code for obstacle in build(tmp_path, NEW).obstacles]
 
 
+def conflict(ours: str, theirs: str, base: str | None = None) -> str:
+    middle = "" if base is None else f"||||||| 1a2b3c4\n{base}"
+    return f"<<<<<<< HEAD\n{ours}{middle}=======\n{theirs}>>>>>>> other\n"
+
+
+def conflicting(root: Path, *, base: str | None = None) -> None:
+    """A folder whose manifest holds both sides, OLD and NEW, outside of any repository."""
+    build(root, NEW)
+    theirs = (root / NAME).read_text()
+    build(root, OLD)
+    (root / NAME).write_text(conflict((root / NAME).read_text(), theirs, base))
+    (root / "plan.json").write_text(conflict("old\n", "new\n", base))
+    (root / "systemd/borea").mkdir()
+    (root / "systemd/borea/d.service").write_text("d\n")
+
+
+@pytest.mark.parametrize("base", [None, "", "{torn\n"])
+def test_both_sides_of_a_manifest_own_their_files_and_their_conflicts_are_no_edits(
+    tmp_path: Path, base: str | None
+) -> None:
+    conflicting(tmp_path, base=base)
+    last = OLD | {"plan.json": "both\n"}
+    assert not build(tmp_path, last).obstacles
+    assert content(tmp_path) == last
+    assert not look(tmp_path, last).differs
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (conflict("old\n", "edited\n"), "GS601"),
+        (conflict("edited\n", "new\n"), "GS601"),
+        (conflict("old\n", "new\n") + "edited\n", "GS601"),
+        ("<<<<<<< HEAD\nold\n", "GS601"),
+        (conflict("old\n", "\udcff\n"), "GS601"),
+    ],
+)
+def test_a_conflict_with_a_side_that_no_build_wrote_is_refused(tmp_path: Path, text: str, code: str) -> None:
+    conflicting(tmp_path)
+    (tmp_path / "plan.json").write_text(text, errors="surrogateescape")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    refused = build(tmp_path, NEW).obstacles
+    assert [(obstacle.code, obstacle.place.file) for obstacle in refused] == [(code, str(tmp_path / "plan.json"))]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_conflict_of_a_manifest_with_a_side_that_is_damaged_or_another_cluster_s_is_refused(tmp_path: Path) -> None:
+    build(tmp_path, OLD)
+    whole = (tmp_path / NAME).read_text()
+    for theirs, code in (("{\n", "GS605"), (whole.replace('"lab"', '"other"'), "GS604")):
+        (tmp_path / NAME).write_text(conflict(whole, theirs))
+        refused = [obstacle for obstacle in build(tmp_path, OLD).obstacles if obstacle.place.file.endswith(NAME)]
+        assert [obstacle.code for obstacle in refused] == [code]
+        assert code == "GS604" or "either side" in (refused[0].help or "")
+
+
 class Killed(BaseException):
     """The process ends here."""
 

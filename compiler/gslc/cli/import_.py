@@ -79,7 +79,8 @@ def command(  # click hands over one argument an option
         arch=cast("Arch | None", arch),
         uuids=uuids,
     )
-    imported = import_files(kind, texts, load_gpu_table(resource_text(RESOURCE)), options)
+    table = load_gpu_table(resource_text(RESOURCE))
+    imported = import_files(kind, texts, table, options)
     session.add(imported.diagnostics)
     session.fail_if_errors()
     if imported.value is None:
@@ -90,7 +91,7 @@ def command(  # click hands over one argument an option
     from gslc.frontend.importers.merge import merge_into
 
     existing = read_text(session, into)
-    merged = merge_into(existing, into, imported.value)
+    merged = merge_into(existing, into, imported.value, table)
     session.add(merged.diagnostics)
     session.fail_if_errors()
     if merged.value is None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gslc.frontend.hosts import GpuTable
 from gslc.frontend.importers.emit import entry, gpus_lines, host_facts, host_lines, model_lines, nvlink_value
 from gslc.frontend.importers.importing import Imported
+from gslc.frontend.importers.links import broken_link
 from gslc.frontend.importers.records import ImportedHost
 from gslc.frontend.source import Document, Map, Mark, Node, read_document
 from gslc.frontend.source import Sequence as Items
@@ -45,12 +47,12 @@ class CannotEdit(Exception):
         self.place = place
 
 
-def merge_into(text: str, file: str, imported: Imported) -> Outcome[Merged]:
+def merge_into(text: str, file: str, imported: Imported, table: GpuTable) -> Outcome[Merged]:
     """The file with the imported hosts and models; what the user wrote stays, and wins where both speak."""
     read = read_document(text, file)
     if read.value is None:
         return Outcome(value=None, diagnostics=read.diagnostics)
-    merge = _Merge(read.value)
+    merge = _Merge(read.value, table)
     try:
         merge.hosts(imported.hosts)
         merge.models(imported)
@@ -70,13 +72,15 @@ def merge_into(text: str, file: str, imported: Imported) -> Outcome[Merged]:
 class _Merge:
     """Collects edits of one document."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, table: GpuTable) -> None:
         self.document = document
+        self.table = table
         self.newline = "\r\n" if "\r\n" in document.text else "\n"
         self.edits: list[Edit] = []
         self.changes: list[str] = []
         self.diagnostics: list[Diagnostic] = []
         self.touched: set[str] = set()  # hosts whose gpus were replaced
+        self.unlinked: set[str] = set()  # hosts whose nvlink was taken out, or replaced
 
     # ------------------------------------------------------------------ hosts and models
 
@@ -158,21 +162,53 @@ class _Merge:
         )
 
     def nvlink(self, host: ImportedHost, known: Map) -> list[str]:
-        """The line of the links that a host lacks; other links that are there stay, with a warning."""
-        if not host.nvlink:
-            return []
+        """The line of the links that a host lacks. Links that are there stay, unless its new cards make them wrong."""
         written = nvlink_value(host.nvlink)
         if "nvlink" not in known:
+            if not host.nvlink:
+                return []
             self.changes.append(f"{self.document.file}: host {host.name} got nvlink")
             return entry("nvlink", written)
-        value, mark, _ = known["nvlink"]
+        value, mark, key_mark = known["nvlink"]
         groups = _plain(value)
-        groups = groups if isinstance(groups, list) else []
-        if {frozenset(group) for group in groups if isinstance(group, list)} != {
-            frozenset(map(str, island)) for island in host.nvlink
-        }:
+        reason = broken_link(groups, host.gpus, self.table) if host.name in self.touched else None
+        if reason is not None:
+            return self.other_links(host, (value, mark, key_mark), reason)
+        own = {frozenset(group) for group in groups if isinstance(group, list)} if isinstance(groups, list) else set()
+        if host.nvlink and own != {frozenset(map(str, island)) for island in host.nvlink}:
             self.keep(f"{host.name} has other groups under nvlink here than the import ({written}); yours stay", mark)
         return []
+
+    def other_links(self, host: ImportedHost, there: tuple[Node, Mark, Mark], reason: str) -> list[str]:
+        """Take links out that would not compile with the new cards; the line of those that the import has instead."""
+        _, mark, key_mark = there
+        text = self.document.text
+        start = self.line_start(key_mark >> 1)
+        if self.is_flow(mark):
+            end = text.find("\n", _flow_end(text, mark >> 1)) + 1 or len(text)
+        else:
+            end = self.block_end(start, self.column(key_mark), self.column(mark), dashes=True)
+        if _has_comment(text[start:end]):
+            message = f"nvlink of {host.name} {reason}, and a comment on it would be lost"
+            raise CannotEdit(message, self.document.place(mark))
+        self.edits.append(Edit(start, end, ""))
+        self.unlinked.add(host.name)
+        instead = (
+            f"those of the import stand there now: {nvlink_value(host.nvlink)}" if host.nvlink else "it was removed"
+        )
+        self.diagnostics.append(
+            Diagnostic(
+                code="GS198",
+                message=f"nvlink of {host.name} {reason}; {instead}",
+                place=self.document.place(mark),
+                severity="warning",
+                help=None if host.nvlink else "import nvidia-smi topo -m beside the log, or write the groups anew",
+            )
+        )
+        self.changes.append(
+            f"{self.document.file}: host {host.name} {'has other' if host.nvlink else 'lost its'} nvlink"
+        )
+        return entry("nvlink", nvlink_value(host.nvlink)) if host.nvlink else []
 
     def gpus(self, host: ImportedHost, there: tuple[Node, Mark, Mark]) -> None:
         """Replace the items of `gpus` where they say other cards."""
@@ -304,6 +340,8 @@ class _Merge:
                 raise CannotEdit(f"{section} would not hold what it should", Place(file=self.document.file))
             for name, before in was.items():
                 self.check_entry(name, before, now[name])
+            if section == "hosts":
+                self.check_links(now, imported.hosts)
         if old != new:
             raise CannotEdit("other parts of the file would change", Place(file=self.document.file))
 
@@ -312,10 +350,18 @@ class _Merge:
         if not isinstance(before, dict):
             return
         for key, value in before.items():
-            if key == "gpus" and name in self.touched:
+            if (key == "gpus" and name in self.touched) or (key == "nvlink" and name in self.unlinked):
                 continue
             if not isinstance(after, dict) or after.get(key) != value:
                 raise CannotEdit(f"{name}: {key} would change", Place(file=self.document.file))
+
+    def check_links(self, hosts: dict[Plain, Plain], imported: Sequence[ImportedHost]) -> None:
+        """Raise CannotEdit unless a host whose links were taken out has the import's now."""
+        for host in imported:
+            after = hosts.get(host.name)
+            links = [[str(card) for card in island] for island in host.nvlink] or None
+            if host.name in self.unlinked and (not isinstance(after, dict) or after.get("nvlink") != links):
+                raise CannotEdit(f"{host.name}: nvlink would not be the import's", Place(file=self.document.file))
 
 
 def _plain(node: Node) -> Plain:

@@ -102,4 +102,10 @@ CODES: CodeTable = {
         "`nvlink` holds groups in which all are linked to each other, gathered from the lowest index on.",
         remedy="Nothing for such a mesh: its groups are the two boards of four. Else write the groups that suit you.",
     ),
+    "GS198": CodeEntry(
+        title="links of cards that are gone",
+        meaning="With --into a host got other cards, and `nvlink` named one that it has no more, or that is no NVIDIA card. "
+        "The groups were taken out, or replaced with those of the import.",
+        remedy="Give the import the matrix of `nvidia-smi topo -m` too, or write the groups of the new cards.",
+    ),
 }

@@ -1,8 +1,11 @@
 """`--into`: the user's text stays, only what must change changes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from importing import TABLE, hosts_of
 
 from gslc.frontend.importers.importing import Imported
 from gslc.frontend.importers.merge import Merged, merge_into
@@ -17,7 +20,7 @@ CHAT = ImportedModel(name="chat", settings=(("source", "hf://a/b"),))
 
 
 def merge(text: str, *hosts: ImportedHost, models: tuple[ImportedModel, ...] = ()) -> Outcome[Merged]:
-    return merge_into(text, "cluster.yaml", Imported(header=(), hosts=hosts, models=models))
+    return merge_into(text, "cluster.yaml", Imported(header=(), hosts=hosts, models=models), TABLE)
 
 
 def merged(text: str, *hosts: ImportedHost, models: tuple[ImportedModel, ...] = ()) -> str:
@@ -97,6 +100,71 @@ def test_other_gpus_are_replaced(gpus: str, result: str) -> None:
     head = "hosts:\n  atlas:\n    address: 10.0.0.1\n    memory: 64GiB\n"
     tail = "    # below\n    labels: {a: b}  # mine\nmodels:\n"
     assert merged(head + gpus + tail, ATLAS) == head + result + tail
+
+
+LINKED = "version: 1\nname: lab\nhosts:\n  atlas:\n    address: 10.0.0.1\n    memory: 64GiB\n"
+FOUR = "    gpus: [{model: NVIDIA A40, count: 4}]\n"
+TWO = "    gpus:\n      - {model: NVIDIA L4, count: 2}\n"
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        "    nvlink: [[0, 3], [1, 2]]\n",
+        "    nvlink: [[0, 1],\n      [2, 3]]\n",
+        "    nvlink:\n      - [0, 1]\n      - [2, 3]\n",
+        "    nvlink:\n    - [0, 1]\n    -\n      - 2\n      - 3\n",
+    ],
+)
+@pytest.mark.parametrize("tail", ["", "    # below\n    labels: {a: b}  # mine\n", "  z: {memory: 8GiB}\n"])
+def test_links_of_cards_that_are_gone_are_taken_out(links: str, tail: str) -> None:
+    for text in (LINKED + FOUR + links + tail, LINKED + links + FOUR + tail):
+        outcome = merge(text, ATLAS)
+        assert outcome.value is not None
+        assert outcome.value.text == LINKED + TWO + tail
+        (said,) = outcome.diagnostics
+        assert (said.code, said.severity, said.place.line) == ("GS198", "warning", _line(text, links))
+        assert "atlas" in said.message
+        assert "the import has 2 cards" in said.message
+        assert "host atlas lost its nvlink" in outcome.value.changes[-1]
+        assert hosts_of(outcome.value.text)["atlas"].nvlink == ()
+
+
+def _line(text: str, links: str) -> int:
+    """The line of the first group."""
+    return text.count("\n", 0, text.index(links) + links.index("[")) + (0 if "    -" in links[:16] else 1)
+
+
+def test_links_of_cards_that_are_gone_give_way_to_those_of_the_import() -> None:
+    linked = replace(ATLAS, nvlink=((0, 1),))
+    outcome = merge(LINKED + FOUR + "    nvlink: [[0, 3], [1, 2]]\n", linked)
+    assert outcome.value is not None
+    assert outcome.value.text == LINKED + TWO + "    nvlink: [[0, 1]]\n"
+    assert [said.code for said in outcome.diagnostics] == ["GS198"]
+    assert "[[0, 1]]" in outcome.diagnostics[0].message
+
+
+def test_links_are_taken_out_where_the_new_cards_can_have_none() -> None:
+    amd = replace(ATLAS, gpus=(ImportedCard(model="AMD Instinct MI300X", count=4),))
+    outcome = merge(LINKED + FOUR + "    nvlink: [[0, 3]]\n", amd)
+    assert outcome.value is not None
+    assert "nvlink" not in outcome.value.text
+    assert "names GPU 0, which is AMD Instinct MI300X" in outcome.diagnostics[0].message
+
+
+def test_links_that_the_new_cards_can_have_stay() -> None:
+    text = LINKED + FOUR + "    nvlink: [[0, 1]]  # mine\n"
+    outcome = merge(text, ATLAS)
+    assert outcome.value is not None
+    assert outcome.value.text == LINKED + TWO + "    nvlink: [[0, 1]]  # mine\n"
+    assert outcome.diagnostics == ()
+
+
+def test_a_comment_on_links_that_can_not_stay_is_not_lost() -> None:
+    outcome = merge(LINKED + FOUR + "    nvlink: [[0, 3]]  # two bridges\n", ATLAS)
+    assert outcome.value is None
+    assert [said.code for said in outcome.diagnostics] == ["GS194"]
+    assert "names GPU 3" in outcome.diagnostics[0].message
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_other_kinds_do_not_know_matrices() -> None:
 def merged(text: str) -> tuple[str, list[str], tuple[str, ...]]:
     outcome = imported(("atlas.xml", LOG), ("atlas.topo", TWO_PAIRS))
     assert outcome.value is not None
-    result = merge_into(text, "cluster.yaml", outcome.value)
+    result = merge_into(text, "cluster.yaml", outcome.value, TABLE)
     assert result.value is not None, result.diagnostics
     return result.value.text, [entry.code for entry in result.diagnostics], result.value.changes
 

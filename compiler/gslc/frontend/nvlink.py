@@ -40,9 +40,11 @@ def _members(scan: Scan, node: Node, mark: Mark, owner: str, places: dict[int, M
     """The cards of one group that no group before it has; each mistake is noted."""
     members: list[int] = []
     items = scan.items(node, mark, owner, MAX_GPUS)
+    sound = True
     for item, at in items:
         index = scan.scalar(item, at, f"an index in {owner}", card_index, None)
         if index is None:
+            sound = False
             continue
         if index in places:
             where = scan.document.place(places[index])
@@ -51,7 +53,7 @@ def _members(scan: Scan, node: Node, mark: Mark, owner: str, places: dict[int, M
             continue
         places[index] = at
         members.append(index)
-    if isinstance(node, Items) and len(node) < 2:
+    if sound and isinstance(node, Items) and len(node) < 2:
         few = "one card" if items else "no card"
         scan.refuse(
             mark, "GS155", f"{owner} has {few}; a link joins two or more", "remove the group, or add its other cards"

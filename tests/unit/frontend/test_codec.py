@@ -502,6 +502,14 @@ def test_links_of_another_shape_are_refused(nvlink: str, mistake: str) -> None:
     assert mistakes_in(nvlink_host("memory: 64GiB", f"nvlink: {nvlink}", FOUR_CARDS))[0] == mistake
 
 
+@pytest.mark.parametrize(
+    ("nvlink", "mistake"),
+    [("[[null]]", "6:15 GS133"), ("[[[0, 1]]]", "6:15 GS132"), ("[[{a: 1}]]", "6:15 GS132"), ("[[one]]", "6:15 GS134")],
+)
+def test_a_group_whose_only_item_is_no_index_is_one_mistake(nvlink: str, mistake: str) -> None:
+    assert mistakes_in(nvlink_host("memory: 64GiB", f"nvlink: {nvlink}", FOUR_CARDS)) == [mistake]
+
+
 def test_a_mistake_among_the_cards_is_told_alone() -> None:
     cards = "gpus: [{model: NVIDIA GeForce RTX 4090}, {model: NVIDIA Nothing}]"
     assert mistakes_in(nvlink_host("memory: 64GiB", cards, "nvlink: [[0, 1]]")) == ["6:54 GS150"]

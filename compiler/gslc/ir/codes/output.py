@@ -5,8 +5,10 @@ from gslc.ir.diagnostic import CodeEntry, CodeTable
 CODES: CodeTable = {
     "GS601": CodeEntry(
         title="an owned file was edited by hand",
-        meaning="A file that the manifest lists differs from what the last build wrote, so publishing would lose an edit.",
-        remedy="Make the change in cluster.yaml (args, env) and undo the edit, or build with --force.",
+        meaning="A file that the manifest lists differs from what the last build wrote, so publishing would lose an edit. In "
+        "the middle of a merge, what either side built and what Git made of the two is no edit.",
+        remedy="Make the change in cluster.yaml (args, env) and undo the edit, or build with --force. After a merge, take either "
+        "side of the file from Git and build.",
     ),
     "GS602": CodeEntry(
         title="a foreign file is in the way",
@@ -25,8 +27,9 @@ CODES: CodeTable = {
     ),
     "GS605": CodeEntry(
         title="the manifest is damaged",
-        meaning="MANIFEST.json is not what gslc writes, so it is not known which files may be replaced.",
-        remedy="Restore it from Git, or build into an empty folder.",
+        meaning="MANIFEST.json is not what gslc writes, so it is not known which files may be replaced. Conflict markers of Git "
+        "are no damage as long as both sides can be read.",
+        remedy="Restore it from Git (after a merge: either side), or build into an empty folder.",
     ),
     "GS606": CodeEntry(
         title="two instances share an output name",
@@ -41,7 +44,8 @@ CODES: CodeTable = {
     "GS608": CodeEntry(
         title="the output is out of date",
         meaning="With --check: the folder or the lock does not hold what the cluster file compiles to.",
-        remedy="Run gslc build and commit what it writes.",
+        remedy="Run gslc build and commit what it writes. Where a file is reported that a build refuses to touch (GS601 to "
+        "GS605), mend that first.",
     ),
     "GS609": CodeEntry(
         title="the last build was interrupted",

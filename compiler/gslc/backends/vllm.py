@@ -15,6 +15,7 @@ from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout
 from gslc.memory.stated import stated_options
 from gslc.memory.vllm.options import Asker, vllm_options
+from gslc.memory.vllm.over_hosts import OverHosts
 from gslc.memory.vllm.partition import partition_of
 from gslc.memory.vllm.review import LONG_CONTEXT, keys_of, review_model
 from gslc.memory.vllm.spanning import against_ray, with_ports
@@ -27,6 +28,8 @@ class Vllm:
 
     name: str = "vllm"
     default_pin: EnginePin = field(default_factory=lambda: EnginePin(version=DEFAULT_VERSION))
+    # By identity of the request, which is kept so that its identity stays its own.
+    wide: dict[tuple[int, str, str], tuple[Request, OverHosts]] = field(default_factory=dict, compare=False, repr=False)
 
     def review(self, request: Request) -> tuple[Diagnostic, ...]:
         """Flags, values, clashes between keys and args, context and layout, for every release that could run it."""
@@ -77,8 +80,8 @@ class Vllm:
             place=request.cluster.places.at("models", model.name, "parallel"),
             exclusive=model.exclusive_gpus,
         )
-        hosts = len(request.cluster.hosts)
-        return vllm_options(view, host_class, asker, hosts=hosts, distributed=model.distributed)
+        over_hosts = self._over_hosts(request, host_class, view, asker).of if model.distributed else None
+        return vllm_options(view, host_class, asker, over_hosts)
 
     def engine_version(self, request: Request, host_class: HostClass) -> str:
         """The pinned release, or the one that the tag of the model's own image names."""
@@ -89,6 +92,16 @@ class Vllm:
         pins = [self._pin(request, hosts[seat.host].engines) for seat in assignment.seats]
         view = self._view(request, release_of(pins[0], request.model))
         return tuple(launch_of(request, assignment, hosts, node, pin, view) for node, pin in enumerate(pins))
+
+    def _over_hosts(self, request: Request, host_class: HostClass, view: View, asker: Asker) -> OverHosts:
+        """The choices over several hosts, worked out once for all classes of hosts that they may lie on."""
+        key = (id(request), view.version, host_class.arch)
+        known = self.wide.get(key)
+        if known is None:
+            peers = self._hosts(request, view.version)
+            made = OverHosts(view, asker, peers, hosts=len(request.cluster.hosts), arch=host_class.arch)
+            known = self.wide[key] = (request, made)
+        return known[1]
 
     def _hosts(self, request: Request, version: str) -> tuple[Host, ...]:
         """The hosts with GPUs that the model's selector and pins allow and that have this release."""

@@ -74,6 +74,7 @@ class Choice:
     decisions: tuple[Decision, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()  # remarks to make when it is taken: too few requests at once, …
     across_classes: bool = False  # the parts may lie on hosts of different classes that all offer an equal choice
+    common: tuple[tuple[str, str], ...] = ()  # across_classes: what these hosts must have in common, by its key
     needs_no_switch: bool = False  # runs on the CPU, and yet is allowed without `cpu_offload` (a speech model)
 
 

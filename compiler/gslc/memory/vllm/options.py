@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from gslc.engines.vllm_command import utilization_words
 from gslc.engines.vllm_versions import version_tuple
@@ -15,7 +16,7 @@ from gslc.memory.vllm.budget import GIB, RankBudget
 from gslc.memory.vllm.cards import card_refusals, dotted, minimum_capability
 from gslc.memory.vllm.fit import THOUSAND, UTILIZATION_STEP, Fit, fit
 from gslc.memory.vllm.legality import layout_words, refusals
-from gslc.memory.vllm.spanning import against_ray, parts_of, ports_of, ray_host_bytes
+from gslc.memory.vllm.spanning import parts_of, ports_of, ray_host_bytes
 from gslc.memory.vllm.view import View
 
 # Host memory of the processes, beside page cache: the API server and engine core, and one worker a GPU with torch,
@@ -25,10 +26,12 @@ ENGINE_HOST_BYTES = 4 * GIB
 WORKER_HOST_BYTES = 3 * GIB
 SWAP_SPACE_BYTES = 4 * GIB  # --swap-space, pinned for each GPU until it left with 0.18
 SWAP_SPACE_BEFORE = (0, 17, 0)
-SPANNING_RANK = 1000  # layouts over several hosts come after all that lie on one
 MOST_RANKS = 64
 MOST_SIZES = 16
 LARGEST_CARD_GIB = 4096
+
+# The choices over several hosts for a host with so many cards of a kind, of each of which so many bytes may be used.
+OverSeveral: TypeAlias = Callable[[GpuKind, int, int], tuple[list[Choice], tuple[Excluded, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Asker:
     exclusive: bool
 
 
-def vllm_options(view: View, host_class: HostClass, asker: Asker, *, hosts: int, distributed: bool) -> Options:
+def vllm_options(view: View, host_class: HostClass, asker: Asker, over_hosts: OverSeveral | None) -> Options:
     """One GPU, else the smallest legal tensor-parallel size on cards of one kind; over hosts only if `distributed`."""
     fixed: list[Choice] = []
     refused: list[Excluded] = []
@@ -53,10 +56,11 @@ def vllm_options(view: View, host_class: HostClass, asker: Asker, *, hosts: int,
         mixed = len(set(host_class.gpu_kinds)) > 1
         found, against = _on_one_host(view, kind, len(indices), capacity, asker)
         refused.extend(against)
-        if not found and distributed:
-            found, against = _over_hosts(view, kind, len(indices), capacity, hosts, asker)
-            refused.extend(against)
         fixed.extend(_of_kind(choice, kind) if mixed else choice for choice in found)
+        if over_hosts is not None:
+            wide, against_wide = over_hosts(kind, len(indices), capacity)
+            fixed.extend(wide)
+            refused.extend(() if found else against_wide)
     if not fixed:
         refused.append(would_do(view))
     return Options(fixed=tuple(fixed), refused=tuple(dict.fromkeys(refused)))
@@ -104,40 +108,16 @@ def _on_one_host(
         if against:
             refused.extend(against)
             continue
-        counted = _counted(view, kind, tensor, stages, capacity)
+        counted = counted_at(view, kind, tensor, stages, capacity)
         if counted.starts:
-            choice = _choice(view, counted, 1, kind, asker, tuple(refused), rank=tensor * stages)
+            choice = choice_of(view, counted, 1, kind, asker, tuple(refused), rank=tensor * stages)
             return [choice], refused
-        refused.append(_too_small(words, counted, kind))
+        refused.append(too_small(words, counted, kind))
     return [], refused
 
 
-def _over_hosts(
-    view: View, kind: GpuKind, cards: int, capacity: int, hosts: int, asker: Asker
-) -> tuple[list[Choice], list[Excluded]]:
-    """Pipeline stages across hosts, tensor parallel inside each: equal card counts, as native multi-node asks."""
-    refused: list[Excluded] = list(against_ray((kind,), view))
-    if refused:
-        return [], refused
-    for nodes in range(2, min(hosts, MOST_RANKS) + 1):
-        for tensor in range(1, cards + 1):
-            if view.tensor_parallel not in {None, tensor} or view.pipeline_parallel not in {None, nodes}:
-                continue
-            words = layout_words(tensor, nodes)
-            against = refusals(view.shape, tensor, nodes, view.terms)
-            if against:
-                refused.extend(against)
-                continue
-            counted = _counted(view, kind, tensor, nodes, capacity)
-            if counted.starts:
-                rank = SPANNING_RANK + nodes * MOST_RANKS + tensor
-                return [_choice(view, counted, nodes, kind, asker, tuple(refused), rank=rank)], refused
-            refused.append(_too_small(words, counted, kind))
-    return [], refused
-
-
-def _counted(view: View, kind: GpuKind, tensor: int, stages: int, capacity: int) -> Fit:
-    """The layout counted out; with `--max-model-len auto` at the longest context that fits."""
+def counted_at(view: View, kind: GpuKind, tensor: int, stages: int, capacity: int) -> Fit:
+    """The layout counted out with so much of a card; with `--max-model-len auto` at the longest context that fits."""
     ranks = tensor * stages
 
     def at(context: int) -> Fit:
@@ -152,7 +132,7 @@ def _counted(view: View, kind: GpuKind, tensor: int, stages: int, capacity: int)
     return at(longest) if longest else counted
 
 
-def _choice(
+def choice_of(
     view: View,
     counted: Fit,
     nodes: int,
@@ -162,6 +142,7 @@ def _choice(
     *,
     rank: int,
 ) -> Choice:
+    """A layout that starts, as a choice over so many hosts."""
     by_ray = nodes > 1 and view.by_ray
     parts = tuple(
         PartNeed(
@@ -169,6 +150,7 @@ def _choice(
             host=DeviceMemory(overhead=host_bytes(view, len(gpus)) + (ray_host_bytes() if by_ray else 0)),
             same_kind=len(gpus) > 1,
             ports=ports_of(node, nodes),
+            kind=kind if nodes > 1 else None,
         )
         for node, gpus in enumerate(parts_of(devices_of(view, counted), nodes, by_ray=by_ray))
     )
@@ -220,7 +202,7 @@ def card_bytes(view: View, tensor: int, stages: int) -> int:
     while low < high:
         middle = (low + high) // 2
         kind = GpuKind(model="", vendor="nvidia", memory_bytes=middle * GIB)
-        if _counted(view, kind, tensor, stages, middle * GIB).starts:
+        if counted_at(view, kind, tensor, stages, middle * GIB).starts:
             high = middle
         else:
             low = middle + 1
@@ -259,7 +241,8 @@ def host_bytes(view: View, workers: int) -> int:
     return ENGINE_HOST_BYTES + WORKER_HOST_BYTES * workers + swap
 
 
-def _too_small(words: str, counted: Fit, kind: GpuKind) -> Excluded:
+def too_small(words: str, counted: Fit, kind: GpuKind) -> Excluded:
+    """What a layout that does not start is short of."""
     short = counted.short_of[0]
     what, needed, available = short
     longest = counted.longest(counted.context)

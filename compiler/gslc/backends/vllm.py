@@ -15,7 +15,7 @@ from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout
 from gslc.memory.stated import stated_options
 from gslc.memory.vllm.options import Asker, vllm_options
-from gslc.memory.vllm.over_hosts import OverHosts
+from gslc.memory.vllm.over_hosts import RELEASE_KEY, OverHosts
 from gslc.memory.vllm.partition import partition_of
 from gslc.memory.vllm.review import LONG_CONTEXT, keys_of, review_model
 from gslc.memory.vllm.spanning import against_ray, with_ports
@@ -136,8 +136,9 @@ def _with_layout(stated: Options, view: View | None, host_class: HostClass) -> O
     if view is None:
         return stated
     refused = against_ray(host_class.gpu_kinds, view)
+    common = ((RELEASE_KEY, view.version),)
     fixed = (
-        with_ports(replace(choice, layout=_stated_layout(choice, view)))
+        with_ports(replace(choice, layout=_stated_layout(choice, view), common=common if len(choice.parts) > 1 else ()))
         for choice in stated.fixed
         if len(choice.parts) == 1 or not refused
     )

@@ -17,9 +17,10 @@ CODES: CodeTable = {
     "GS405": CodeEntry(
         title="a rule leaves no host",
         meaning="There are hosts with room, and a rule of the model keeps it off them: anti_affinity, a fixed port "
-        "that is taken, or one Nomad job that can't reach into another target. Or a replica spans hosts, and too few of them "
-        "have an `address`.",
-        remedy="Lower `replicas`, add a host, choose another port, give hosts an `address`, or give the rule up.",
+        "that is taken, or one Nomad job that can't reach into another target. Or a replica needs several hosts, and they "
+        "lack an address, or have different targets, cards or releases of the engine.",
+        remedy="Lower `replicas`, add a host, choose another port, or give the rule up; the message names what hosts of "
+        "one replica lack.",
     ),
     "GS406": CodeEntry(
         title="no layout for these hosts",

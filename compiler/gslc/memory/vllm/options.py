@@ -96,13 +96,10 @@ def _on_one_host(
     for tensor, stages in _sizes(view, cards):
         words = layout_words(tensor, stages)
         if tensor * stages > cards:
-            refused.append(
-                Excluded(
-                    what=words,
-                    rule="GPUs",
-                    detail=f"needs {tensor * stages} equal cards, hosts of this class have {cards} {kind.model}",
-                )
-            )
+            detail = f"needs {tensor * stages} equal cards, hosts of this class have {cards} {kind.model}"
+            if tensor > cards:
+                detail += ", and tensor parallel does not cross hosts"
+            refused.append(Excluded(what=words, rule="GPUs", detail=detail))
             continue
         against = refusals(view.shape, tensor, stages, view.terms)
         if against:

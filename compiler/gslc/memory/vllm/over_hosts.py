@@ -14,6 +14,7 @@ from gslc.memory.vllm.spanning import against_ray
 from gslc.memory.vllm.view import View
 
 SPANNING_RANK = 1000  # layouts over several hosts come after all that lie on one
+RELEASE_KEY = "engines.vllm.version"  # of a host; all hosts of one replica run the same release
 MOST_RANKS_MORE = 2  # a layout over more hosts, with fewer cards of each, may take so many times the fewest cards
 
 
@@ -29,7 +30,7 @@ class OverHosts:
         self.view = view
         self.asker = asker
         self.hosts = min(hosts, MOST_RANKS)
-        self.common = (("engines.vllm.version", view.version), ("arch", arch))
+        self.common = ((RELEASE_KEY, view.version), ("arch", arch))
         self.most: dict[GpuKind, dict[int, int]] = {}  # bytes usable of a card -> the most cards of one host
         self.made: dict[GpuKind, list[tuple[int, int, Choice]]] = {}  # usable bytes, cards of each host, the choice
         self.refused: dict[GpuKind, tuple[Excluded, ...]] = {}

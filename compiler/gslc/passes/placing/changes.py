@@ -11,8 +11,9 @@ from gslc.ir.facts import OtherQuantization
 from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.placement import Candidates, HostClass, Options, Request
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Problem, Replica, task_of
+from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, task_of
 from gslc.passes.placing.state import Position, State
+from gslc.passes.placing.together import joining_changes
 from gslc.passes.placing.written import Change, inherits, offloads, path_of, shorter_contexts
 
 SHORTEST_CONTEXT = 1024  # a shorter one is no longer worth proposing
@@ -42,11 +43,14 @@ def tried_changes(problem: Problem, state: State, fitter: Fitter, replicas: list
 
 
 def _changes(trial: _Trial) -> Iterator[Tried]:
-    """Changes in the order of what they cost: length, then quality, then speed, then a rule, then money."""
+    """Changes in the order of what they cost: layout, length, quality, speed, then a rule, then money."""
     request = trial.request
     model = request.model
     where = f"models.{model.name}"
     cluster = trial.problem.cluster
+    for joined in joining_changes(trial.problem, trial.state, trial.replicas):
+        yield Tried(what=joined.what, action=joined.action, places=joined.places)
+    yield from _free_layout(trial, where)
     if request.facts is not None and not model.requirements:
         lengths = shorter_contexts(cluster, model, request.backend, default=DEFAULT_CONTEXT, least=SHORTEST_CONTEXT)
         yield from map(trial.change, lengths)
@@ -66,6 +70,21 @@ def _changes(trial: _Trial) -> Iterator[Tried]:
         action = f"remove {path_of(cluster, model, 'gpus')}, so that all GPUs may be used"
         yield trial.model("all GPUs", action, replace(model, gpus=()))
     yield from _one_more_card(trial)
+
+
+def _free_layout(trial: _Trial, where: str) -> Iterator[Tried]:
+    """Without the sizes of parallelism that the model asks for."""
+    model = trial.request.model
+    free = replace(model, tensor_parallel=None, pipeline_parallel=None)
+    if model.tensor_parallel is not None:
+        changed = replace(free, pipeline_parallel=model.pipeline_parallel)
+        yield trial.model("any tensor_parallel", f"remove {where}.tensor_parallel", changed)
+    if model.pipeline_parallel is not None:
+        changed = replace(free, tensor_parallel=model.tensor_parallel)
+        yield trial.model("any pipeline_parallel", f"remove {where}.pipeline_parallel", changed)
+    if model.tensor_parallel is not None and model.pipeline_parallel is not None:
+        action = f"remove {where}.tensor_parallel and {where}.pipeline_parallel"
+        yield trial.model("any sizes of both", action, free)
 
 
 def _quantizations(trial: _Trial) -> Iterator[Tried]:
@@ -192,7 +211,7 @@ class _Varied(Mapping[HostClass, Options]):
 
 
 def _one_more_card(trial: _Trial) -> Iterator[Tried]:
-    """One more card of its own kind for a host where the replica then fits; nothing where no host is helped by it."""
+    """One more card of its own kinds for a host where the replica then fits; nothing where that helps no host."""
     problem, state, task = trial.problem, trial.state, trial.task
     vary = task.candidates.vary
     if vary is None or task.pins is not None:
@@ -204,15 +223,14 @@ def _one_more_card(trial: _Trial) -> Iterator[Tried]:
             if condition in tried or not state.admits(task, host) or not zone.host_class.gpu_kinds:
                 continue
             tried.add(condition)
-            kind = zone.host_class.gpu_kinds[-1]
-            size = kind.memory_bytes // GIB
-            what = f"one more {kind.model} ({size} GiB)"
-            also = ", and as many for the others" if len(_missing(state, task)) > 1 else ""
-            yield Tried(
-                what=f"{what} in {problem.hosts[host].name}",
-                action=f"add {what} to {problem.hosts[host].name}{also}",
-                places=_fits_with(problem, state, trial.replicas[0], host, kind, vary),
-            )
+            for kind in dict.fromkeys(reversed(zone.host_class.gpu_kinds)):
+                what = f"one more {kind.model} ({kind.memory_bytes // GIB} GiB)"
+                also = ", and as many for the others" if len(_missing(state, task)) > 1 else ""
+                yield Tried(
+                    what=f"{what} in {problem.hosts[host].name}",
+                    action=f"add {what} to {problem.hosts[host].name}{also}",
+                    places=_fits_with(problem, state, trial.replicas[0], host, kind, vary),
+                )
 
 
 def _missing(state: State, task: ModelTask) -> list[int]:
@@ -242,10 +260,22 @@ def _fits_with(
         part = problem.maker.option(choice).parts[0]
         if state.memory[host] < (part.memory_unified if problem.unified[host] else part.memory):
             continue
-        usable = sorted(
-            (size for size, user in zip(free, users, strict=True) if user == 0 or (user > 0 and not part.exclusive)),
-            reverse=True,
-        )
-        if len(usable) >= part.count and all(size >= need for size, need in zip(usable, part.needs, strict=False)):
+        if any(_enough(part, cards) for cards in _alike(part, larger, free, users)):
             return True
     return False
+
+
+def _alike(part: Part, host_class: HostClass, free: list[int], users: list[int]) -> Iterator[list[int]]:
+    """What is free on the cards that a part may use together, the most first: of one kind where they must be alike."""
+    cards = [
+        (kind, size)
+        for kind, size, user in zip(host_class.gpu_kinds, free, users, strict=True)
+        if (user == 0 or (user > 0 and not part.exclusive)) and part.kind in {None, kind}
+    ]
+    kinds = dict.fromkeys(kind for kind, _ in cards) if part.same_kind else (None,)
+    for wanted in kinds:
+        yield sorted((size for kind, size in cards if wanted in {None, kind}), reverse=True)
+
+
+def _enough(part: Part, free: list[int]) -> bool:
+    return len(free) >= part.count and all(size >= need for size, need in zip(free, part.needs, strict=False))

@@ -10,10 +10,10 @@ from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
 from gslc.passes.placing.replan import ReplanAnswer
 from gslc.passes.placing.state import LOCKED, State
+from gslc.passes.placing.together import NAMES_SHOWN, apart_text, host_to_add, names_of
 
 GROUPS_SHOWN = 3  # groups of hosts in a message; the decision has them all
 EXPLAINED = 20  # models for which changes are tried: each try costs a little, and nobody reads more
-NAMES_SHOWN = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -93,13 +93,14 @@ def _reason(
         return "GS404", f"{who}: no port of {first}-{last} is left on {host}", (refusal,)
     if not any(zone.all_options() or zone.elastic for zone in task.zones) and not task.wide:
         refused = _no_layout(task)
-        details = "; ".join(dict.fromkeys(f"{one.what}: {one.detail}" for one in refused)) or "none fits an empty host"
+        details = _layouts_text(refused) or "none fits an empty host"
         return "GS406", f"{who}: there is no layout for the hosts that may run it: {details}", refused
     by_rule = _rule_refusals(problem, state, fitter, task)
     lacks = [lack for zone in task.zones if (lack := _lack_of_zone(problem, state, fitter, task, zone)) is not None]
     if not lacks and not by_rule:
-        too_few = _too_few_hosts(problem, task)
-        return "GS405", f"{who}: {too_few.detail}", (too_few,)
+        detail = apart_text(problem, task)
+        names = names_of([problem.hosts[host].name for zone in task.zones for host in zone.hosts])
+        return "GS405", f"{who}: {detail}", (Excluded(what=names, rule="hosts", detail=detail),)
     lacks.sort(key=lambda lack: (lack.needed - lack.available, lack.what))
     shown = "; ".join(lack_text(lack) for lack in lacks[:GROUPS_SHOWN])
     more = len(lacks) - GROUPS_SHOWN
@@ -127,6 +128,23 @@ def _no_layout(task: ModelTask) -> tuple[Excluded, ...]:
         for refusal in task.candidates.options[group.host_class].refused:
             found[refusal] = None
     return tuple(found)
+
+
+def _layouts_text(refused: tuple[Excluded, ...]) -> str:
+    """The layouts that were ruled out, those together that fall to the same rule first; the last with its numbers."""
+    first: dict[str, Excluded] = {}
+    for one in refused:
+        first.setdefault(one.what, one)
+    alike: dict[str, list[Excluded]] = {}
+    for one in first.values():
+        alike.setdefault(one.rule, []).append(one)
+    said: list[str] = []
+    for group in alike.values():
+        last = group[-1]
+        named = len(group) == 1 or last.what in last.detail
+        detail = last.detail if named else f"{last.what} {last.detail}"
+        said.append(f"{names_of([one.what for one in group])}: {detail}")
+    return "; ".join(said)
 
 
 def _rule_refusals(problem: Problem, state: State, fitter: Fitter, task: ModelTask) -> list[Excluded]:
@@ -163,18 +181,6 @@ def _owners_of_port(problem: Problem, state: State, task: ModelTask) -> tuple[Re
         Related(place=problem.cluster.places.key("models", name, "port"), message=f"{name} has this port")
         for name in models[:NAMES_SHOWN]
     )
-
-
-def _too_few_hosts(problem: Problem, task: ModelTask) -> Excluded:
-    """Why there are not enough hosts for a replica of several parts: by their addresses, or by what they have left."""
-    parts = min((len(option.parts) for option, _ in task.wide), default=2)
-    hosts = [problem.hosts[host].name for zone in task.zones for host in zone.hosts]
-    silent = [problem.hosts[host].name for zone in task.zones for host in zone.hosts if not problem.reachable[host]]
-    text = f"one replica needs {parts} different hosts under one target, each with an address"
-    if not silent:
-        return Excluded(what=names_of(hosts), rule="hosts", detail=f"{text}, and the hosts with room are too few")
-    names = names_of(silent)
-    return Excluded(what=names, rule="address", detail=f"{text}; {names} {'has' if len(silent) == 1 else 'have'} none")
 
 
 def _lack_of_zone(problem: Problem, state: State, fitter: Fitter, task: ModelTask, zone: Zone) -> Exhausted | None:
@@ -250,17 +256,20 @@ def _help(
     tried = tried_changes(problem, state, fitter, replicas)
     if tried and tried[-1].places:
         return f"{also}{tried[-1].action}", tried
-    return f"{also}{_last_resort(state, task)}", tried
+    return f"{also}{_last_resort(problem, state, task)}", tried
 
 
-def _last_resort(state: State, task: ModelTask) -> str:
+def _last_resort(problem: Problem, state: State, task: ModelTask) -> str:
     """What to do where no change places the replicas."""
     if all(not zone.options and not zone.elastic for zone in task.zones) and not task.wide:
         return f"add a host that is large enough, or a smaller alternative for {task.name}"
     placed = sum(1 for number in task.replicas if state.positions[number] is not None)
     if placed:
         return f"set models.{task.name}.replicas to {placed}, or add a host"
-    return "add a host, or free one by lowering `replicas` of another model"
+    hosts = {host for zone in task.zones for host in zone.hosts}
+    others = any(problem.replicas[number].task is not task for host in hosts for number in state.on_host[host])
+    freed = ", or free one by lowering `replicas` of another model" if others else ""
+    return f"add a host{host_to_add(task)}{freed}"
 
 
 def _evidence(tried: tuple[Tried, ...]) -> tuple[tuple[str, Evidence], ...]:
@@ -278,10 +287,3 @@ def _in_vain(tried: tuple[Tried, ...]) -> tuple[Excluded, ...]:
 
 def _them(replicas: list[Replica]) -> str:
     return "it" if len(replicas) == 1 else "them"
-
-
-def names_of(names: list[str]) -> str:
-    """A few names: "a, b, c and 4 more"."""
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

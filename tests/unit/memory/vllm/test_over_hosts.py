@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.support.vllm_models import H200, RTX_4090, T4, class_of, host_of, request_of
 
 from gslc.backends.vllm import Vllm
-from gslc.ir.inputs import EnginePin, Host
+from gslc.ir.inputs import EnginePin, Host, Requirement, RequirementPart
 from gslc.ir.placement import Choice, Request
 
 BIG, SMALL = "meta-llama/Llama-3.1-405B-Instruct", "Qwen/Qwen2.5-32B-Instruct"
@@ -95,3 +95,24 @@ def test_the_choices_are_worked_out_once_for_all_classes_and_never_without_distr
     plain = request_of(BIG, ALPHA, other)
     assert wide(plain, ALPHA, backend) == []
     assert all(known is not plain for known, _ in backend.wide.values())
+
+
+def test_stated_parts_are_not_spread_over_two_releases_either() -> None:
+    part = RequirementPart(gpus=4, gpu_memory_bytes=100 * GIB, memory_bytes=16 * GIB)
+    newer = replace(BETA, engines={"vllm": EnginePin(version="0.27.0")})
+    stated = (Requirement(parts=(part, part)),)
+    request = request_of(BIG, ALPHA, newer, version="0.26.0", requirements=stated)
+    assert [choice.common for host in (ALPHA, newer) for choice in wide(request, host)] == [
+        (("engines.vllm.version", "0.26.0"),),
+        (("engines.vllm.version", "0.27.0"),),
+    ]
+    assert wide(request, ALPHA) == wide(request, replace(BETA, memory_bytes=GIB))
+
+
+def test_a_pinned_size_larger_than_any_host_is_told_that_it_does_not_cross_hosts() -> None:
+    request = request_of(BIG, ALPHA, BETA, distributed=True, tensor_parallel=8)
+    options = Vllm().options(request, class_of(ALPHA))
+    assert options.fixed == ()
+    assert [one.detail for one in options.refused if one.rule == "GPUs"] == [
+        "needs 8 equal cards, hosts of this class have 4 NVIDIA H200, and tensor parallel does not cross hosts"
+    ]

@@ -213,8 +213,17 @@ class Fitter:
             range(len(option.parts)),
             key=lambda number: (-sum(option.parts[number].needs), -option.parts[number].memory, number),
         )
+        parts = list(dict.fromkeys(option.parts[number] for number in reversed(order)))  # the smallest needs first
         for target in sorted(by_target):
-            found = self._wide_search(state, task, option, by_target[target], order, {})
+            self.steps += len(by_target[target])
+            near = [
+                host
+                for host in by_target[target]
+                if any(state.cards_for(part, host, task) is not None for part in parts)
+            ]
+            if len(near) < len(order):
+                continue  # without this every set of too few hosts would be tried
+            found = self._wide_search(state, task, option, near, order, {})
             if found is not None:
                 return tuple(found[number] for number in range(len(option.parts)))
         return None

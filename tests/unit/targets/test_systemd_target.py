@@ -256,7 +256,9 @@ def test_a_follower_that_nobody_can_reach_is_refused() -> None:
     rpc = make_launch("chat-0-rpc-0", role="rpc", host="borea", health_path=None)
     plan = make_plan(make_instance((make_launch(after=("chat-0-rpc-0",)), rpc)))
     found = SystemdTarget(templates=templates).review(plan, make_cluster(*hosts))
-    assert [(one.code, one.help) for one in found] == [("GS659", "set hosts.borea.address to the address under which atlas reaches it")]
+    assert [(one.code, one.help) for one in found] == [
+        ("GS659", "set hosts.borea.address to the address under which atlas reaches it")
+    ]
 
 
 def test_where_the_host_has_an_address_its_listen_is_the_fault() -> None:

@@ -80,8 +80,8 @@ CASES = {
         f"{what} over hosts with {version}": (HOSTS.replace("    address: 10.0.0.11\n", given) + SPANNING.format(version=version), hint, (line,))
         for version in ("0.9.2", "0.26.0")
         for what, given, hint, line in (
-            ("no address", "", "give atlas an `address`", 12),
-            ("an address of no other host", "    address: 127.0.0.1\n", "set hosts.atlas.address to one that borea", 7),
+            ("no address", "", "set hosts.atlas.address", 12),
+            ("an address of no other host", "    address: 127.0.0.1\n", "set hosts.atlas.address to the address under which borea", 7),
         )
     },
     "systemd on macOS": (HOSTS.replace("    memory: 64GiB\n", "    memory: 64GiB\n    os: darwin\n") + CUSTOM, "raw_exec", (6, 7, 8, 9, 12, 3, 11)),

@@ -155,7 +155,7 @@ def test_an_edited_output_is_refused_until_forced(gslc: Program, lab: Path) -> N
 
 def test_check_says_of_an_edited_output_what_the_build_says_and_what_helps(gslc: Program, lab: Path) -> None:
     gslc("build", lab)
-    unit = lab.parent / "build" / "systemd" / "atlas" / "gslc-lab.target"
+    unit = lab.parent / "build" / "systemd" / "borea" / "gslc-lab.target"
     unit.write_text(unit.read_text() + "# by hand\n")
     refused, checked = (gslc("build", lab, *flags, "--format", "json") for flags in ([], ["--check"]))
     assert (refused.status, checked.status) == (1, 3)
@@ -166,7 +166,7 @@ def test_check_says_of_an_edited_output_what_the_build_says_and_what_helps(gslc:
 
 def test_check_points_at_what_stops_the_build_before_the_build(gslc: Program, lab: Path) -> None:
     gslc("build", lab)
-    unit = lab.parent / "build" / "systemd" / "atlas" / "gslc-lab.target"
+    unit = lab.parent / "build" / "systemd" / "borea" / "gslc-lab.target"
     unit.write_text(unit.read_text() + "# by hand\n")
     lab.write_text(LAB.replace("serve, --port", "serve, --verbose, --port"))
     checked = gslc("build", lab, "--check", "--format", "json")

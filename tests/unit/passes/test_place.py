@@ -157,7 +157,7 @@ def test_a_host_without_an_address_is_named_and_to_be_given_one() -> None:
         outcome = place(cluster(hosts, [wide]))
         [found] = outcome.diagnostics
         assert found.message.endswith(f"each with an address; {names} {verb} none")
-        assert found.help == f"give {names} an `address` that the other hosts reach"
+        assert found.help == " and ".join(f"set hosts.{name}.address" for name in names.split(", "))
         [refusal] = outcome.decisions[-1].rejected
         assert isinstance(refusal, Excluded)
         assert (refusal.rule, refusal.what) == ("address", names)

@@ -99,8 +99,11 @@ def _reason(
     lacks = [lack for zone in task.zones if (lack := _lack_of_zone(problem, state, fitter, task, zone)) is not None]
     if not lacks and not by_rule:
         detail = apart_text(problem, task)
-        names = names_of([problem.hosts[host].name for zone in task.zones for host in zone.hosts])
-        return "GS405", f"{who}: {detail}", (Excluded(what=names, rule="hosts", detail=detail),)
+        hosts = sorted({host for zone in task.zones for host in zone.hosts})
+        silent = [host for host in hosts if not problem.reachable[host]]
+        names = names_of([problem.hosts[host].name for host in silent or hosts])
+        excluded = Excluded(what=names, rule="address" if silent else "hosts", detail=detail)
+        return "GS405", f"{who}: {detail}", (excluded,)
     lacks.sort(key=lambda lack: (lack.needed - lack.available, lack.what))
     shown = "; ".join(lack_text(lack) for lack in lacks[:GROUPS_SHOWN])
     more = len(lacks) - GROUPS_SHOWN

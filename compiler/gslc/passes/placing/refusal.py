@@ -52,10 +52,9 @@ def explain_unplaced(
         help_text: str | None = None
         tried: tuple[Tried, ...] = ()
         if number < EXPLAINED:
-            if silent is not None:
+            help_text, tried = _help(problem, state, fitter, replicas, replanned, code, by_port)
+            if silent is not None and not (tried and tried[-1].places):
                 help_text = f"give {silent} an `address` that the other hosts reach"
-            else:
-                help_text, tried = _help(problem, state, fitter, replicas, replanned, code, by_port)
         result.codes.update((replica.id, code) for replica in replicas)
         place = problem.cluster.places.key("models", task.name, *(("port",) if by_port else ()))
         result.diagnostics.append(Diagnostic(code=code, message=message, place=place, help=help_text, related=related))

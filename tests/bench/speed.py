@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 MIB = 1024**2
+REFERENCE_FLOOR_SECONDS = 0.061  # the floor on the machine of the promises; on a slower one they are longer
 CARDS = (
     ("NVIDIA GeForce RTX 4090", 20),
     ("NVIDIA L40S", 40),
@@ -120,9 +121,11 @@ def main() -> int:
         print(f"{size.name:<30}{first:>8.3f}s{first / floor:>9.1f}{again:>8.3f}s{again / floor:>9.1f}{peak:>6.0f} MiB")
         stages = [line for line in said.splitlines() if line.endswith(" s CPU")]
         print("    " + ", ".join(" ".join(line.split()[:-1]) for line in stages))
-        if first > size.first_seconds or again > size.again_seconds or peak > size.memory_mib:
+        slower = max(1.0, floor / REFERENCE_FLOOR_SECONDS)
+        seconds = (size.first_seconds * slower, size.again_seconds * slower)
+        if first > seconds[0] or again > seconds[1] or peak > size.memory_mib:
             missed = 1
-            print(f"    missed: at most {size.first_seconds} s, {size.again_seconds} s, {size.memory_mib} MiB")
+            print(f"    missed: at most {seconds[0]:.2f} s, {seconds[1]:.2f} s, {size.memory_mib} MiB")
     return missed
 
 

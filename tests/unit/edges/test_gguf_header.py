@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from malformed_gguf import cases
 from model_files import gguf, llama_gguf, llama_split, llama_tensors, projector_gguf, text, value_of
+from pace import pace
 
 from gslc.documents.lock import read_lock, write_lock
 from gslc.edges.gguf_header import read_header
@@ -274,7 +275,7 @@ def test_a_malformed_header_is_refused_with_its_place(raw: bytes, words: str) ->
         facts_of(raw)
     assert words in refused.value.message
     assert 0 <= refused.value.offset <= len(raw)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 2 * pace()
 
 
 def test_the_largest_header_that_is_read_ends_in_two_seconds() -> None:
@@ -283,7 +284,7 @@ def test_the_largest_header_that_is_read_ends_in_two_seconds() -> None:
     raw = head + text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, count) + bytes(8 * count) + bytes(64)
     started = time.process_time()
     assert facts_of(raw).vocabulary_size == count
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 2 * pace()
 
 
 @pytest.mark.parametrize(("blocks", "said"), [(0, "tensors of block 1"), (1, "tensors of block 1"), (513, "found 513")])
@@ -393,7 +394,7 @@ def test_fifty_thousand_mutated_headers_stay_within_time_and_memory() -> None:
         raw = mutated(chance)
         started = time.process_time()
         try_header(raw)
-        assert time.process_time() - started < 2
+        assert time.process_time() - started < 2 * pace()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 150 << 20

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pace import pace
 
 from gslc.edges.gpu_table import (
     BOARD_LOSS,
@@ -179,7 +180,7 @@ def test_the_table_loads_in_five_milliseconds() -> None:
         load_gpu_table(TEXT)
         return time.perf_counter() - start
 
-    assert min(once() for _ in range(10)) <= 0.005
+    assert min(once() for _ in range(10)) <= 0.005 * pace()
 
 
 def test_the_file_has_one_card_a_line_so_that_reviews_are_short() -> None:

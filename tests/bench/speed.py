@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from pace import pace
+
 MIB = 1024**2
 REFERENCE_FLOOR_SECONDS = 0.061  # the floor on the machine of the promises; on a slower one they are longer
 CARDS = (
@@ -121,7 +125,7 @@ def main() -> int:
         print(f"{size.name:<30}{first:>8.3f}s{first / floor:>9.1f}{again:>8.3f}s{again / floor:>9.1f}{peak:>6.0f} MiB")
         stages = [line for line in said.splitlines() if line.endswith(" s CPU")]
         print("    " + ", ".join(" ".join(line.split()[:-1]) for line in stages))
-        slower = max(1.0, floor / REFERENCE_FLOOR_SECONDS)
+        slower = max(pace(), floor / REFERENCE_FLOOR_SECONDS)
         seconds = (size.first_seconds * slower, size.again_seconds * slower)
         if first > seconds[0] or again > seconds[1] or peak > size.memory_mib:
             missed = 1

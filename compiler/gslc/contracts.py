@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from gslc.ir.diagnostic import Diagnostic, Excluded, Outcome
@@ -11,6 +10,7 @@ from gslc.ir.inputs import Cluster, EnginePin, Host
 from gslc.ir.output import OutputFile
 from gslc.ir.placement import Assignment, HostClass, Options, Request
 from gslc.ir.plan import Instance, Launch, Plan
+from gslc.ir.record import dataclass
 
 
 class Backend(Protocol):

@@ -6,7 +6,6 @@ A pure function: no disk, no network, no clock. Whoever calls it reads before an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 from gslc.contracts import Registry
@@ -18,6 +17,7 @@ from gslc.ir.lock import Lock, LockedPlacement
 from gslc.ir.output import OutputFile
 from gslc.ir.placement import Assignment, Candidates, Placement
 from gslc.ir.plan import Plan
+from gslc.ir.record import dataclass
 from gslc.passes.assemble import assemble
 from gslc.passes.check import check_plan
 from gslc.passes.eligible import find_candidates

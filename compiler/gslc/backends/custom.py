@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gslc.engines.containers import runs_containers
 from gslc.engines.paths import file_path, model_files, model_folder
@@ -12,6 +12,7 @@ from gslc.ir.diagnostic import Diagnostic, Excluded
 from gslc.ir.inputs import EnginePin, Host, SecretRef
 from gslc.ir.placement import Assignment, HostClass, Options, Request
 from gslc.ir.plan import Launch, Role
+from gslc.ir.record import dataclass
 from gslc.memory.stated import stated_options
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

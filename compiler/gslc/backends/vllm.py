@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gslc.backends.vllm_launch import image_of, launch_of, release_of
 from gslc.engines.containers import runs_containers
@@ -13,6 +13,7 @@ from gslc.ir.diagnostic import Diagnostic, Excluded
 from gslc.ir.inputs import EnginePin, Host, Model
 from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout
+from gslc.ir.record import dataclass
 from gslc.memory.stated import stated_options
 from gslc.memory.vllm.options import Asker, vllm_options
 from gslc.memory.vllm.over_hosts import RELEASE_KEY, OverHosts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import click
 
@@ -16,6 +16,7 @@ from gslc.edges.files import Comparison, compare, ignored_by_git, open_folder, p
 from gslc.ir.diagnostic import Diagnostic, Place, has_errors, sort_key
 from gslc.ir.lock import Lock, Seat
 from gslc.ir.placement import Placement
+from gslc.ir.record import dataclass
 from gslc.pipeline import Compilation, compile_cluster
 
 LINK_IN_THE_WAY = "GS603"

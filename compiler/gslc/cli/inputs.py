@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from gslc.cli.session import INPUT_ERROR, OUT_OF_DATE, OUTSIDE_FAILED, Session
 from gslc.contracts import Registry
@@ -18,6 +17,7 @@ from gslc.frontend.source import Document
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Cluster
 from gslc.ir.lock import Lock
+from gslc.ir.record import dataclass
 from gslc.passes.eligible import choose_backend
 from gslc.registry import BACKEND_GROUP, BACKENDS, TARGET_GROUP, TARGETS, plugin_names, registry_of
 

@@ -7,10 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, NoReturn, TypeAlias
 
 from gslc.ir.diagnostic import Diagnostic, has_errors, sort_key
+from gslc.ir.record import dataclass
 
 Format: TypeAlias = Literal["text", "json", "github", "sarif", "markdown"]
 

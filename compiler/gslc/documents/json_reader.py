@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gslc.ir.diagnostic import Place
+from gslc.ir.record import dataclass
 
 JsonPath = tuple[str | int, ...]
 

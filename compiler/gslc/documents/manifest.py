@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
 from gslc.documents.canonical import is_safe_path
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
+from gslc.ir.record import dataclass
 
 NAME = "MANIFEST.json"
 

@@ -11,7 +11,6 @@ from gslc.ir.plan import Plan
 # Memory, evidence and one refusal are each read as a whole, so a line each is what a reviewer wants to see change.
 _SPREAD = frozenset({"instances", "shards", "decisions", "rejected", "unplaced", "hosts", "gpus", "env", "secret_env"})
 _OPEN = frozenset({"instances", "shards", "decisions", "hosts", "memory"})
-_CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
 def plan_text(plan: Plan) -> str:
@@ -95,4 +94,4 @@ def _line(value: JsonValue) -> str:
         return f"[{', '.join([_line(member) for member in value])}]"
     if isinstance(value, float):
         return float.__repr__(value)
-    return _CONSTANTS[value]
+    return "null" if value is None else "true" if value else "false"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gslc.ir.diagnostic import Decision
 from gslc.ir.plan import DeviceMemory, HostSummary, Layout, Plan, Shard, ShardMemory, Unplaced
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

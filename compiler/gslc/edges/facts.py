@@ -6,7 +6,6 @@ import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gslc.edges.fetch_gguf import fetch_gguf
@@ -23,6 +22,7 @@ from gslc.engines.asked import asked_of, facts_current, wanted_projector
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Model, Places, Source, SourceKind
+from gslc.ir.record import dataclass
 
 OPENERS: Mapping[SourceKind, Callable[[Source, HubSettings], OpenListing]] = {
     "hf": open_huggingface,

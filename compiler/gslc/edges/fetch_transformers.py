@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from gslc.edges.config_facts import code_files, kept_config, parse_object, tokenizer_length
 from gslc.edges.fetching import READS_AT_ONCE, Fetch
@@ -16,6 +15,7 @@ from gslc.edges.tensor_groups import group_tensors
 from gslc.edges.transformers_choice import INDEX, PICKLE_INDEX, pickle_files, served_files, weight_files
 from gslc.engines.kinds import transformers_kind
 from gslc.ir.facts import ModelFacts, SafetensorsFacts
+from gslc.ir.record import dataclass
 from gslc.ir.tensor_types import safetensors_group_bytes
 
 INDEX_MAX = 32 * 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from gslc.edges.hub import HubFile, HubSettings, Listing, OpenListing, small_document
@@ -13,6 +13,7 @@ from gslc.edges.ranges import RangeReader
 from gslc.ir.diagnostic import Diagnostic, Place
 from gslc.ir.facts import FileFact
 from gslc.ir.inputs import Model, Source
+from gslc.ir.record import dataclass
 
 Format: TypeAlias = Literal["gguf", "transformers", "speech", "plain"]
 DOCUMENT_MAX = 16 * 1024 * 1024

@@ -18,7 +18,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -26,6 +26,7 @@ from gslc.documents.manifest import NAME, Manifest, digest, digest_bytes, manife
 from gslc.edges.ownership import JOURNAL, edits, obstacle, ownership
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.output import OutputFile
+from gslc.ir.record import dataclass
 
 SUFFIX = ".gslc-new"
 MAX_INPUT_BYTES = 64 * 1024 * 1024  # the cluster file of 10,000 hosts has about 13 MB

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from posixpath import basename, dirname
 
 from gslc.edges.hub import GIB, HubError, HubFile, Listing
 from gslc.ir.inputs import Source
+from gslc.ir.record import dataclass
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf\Z", re.IGNORECASE | re.ASCII)
 _EDGE = r"(?=\Z|[-._/])"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gslc.edges.gguf_keys import ALIGNMENT_KEY, KeyReader, printable
 from gslc.edges.header_cursor import LFS_POINTER, Cursor
@@ -17,6 +16,7 @@ from gslc.edges.ranges import RangeReader
 from gslc.edges.tensor_groups import RawTensor
 from gslc.engines.kinds import IMAGE
 from gslc.ir.facts import HyperValue
+from gslc.ir.record import dataclass
 from gslc.ir.tensor_types import GGML_REMOVED, GGML_TYPES, element_count
 
 MAGIC = b"GGUF"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
+from gslc.ir.record import dataclass
 
 # A missing object of a partial clone must be an error, not a download: GIT_NO_LAZY_FETCH says so since git 2.44; an
 # allow-list that names no real protocol says so to every older one.

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Literal, TypeAlias, cast
 
 from gslc.ir.host_share import shared_memory_bytes
 from gslc.ir.inputs import GpuKind, HostShare, Vendor
+from gslc.ir.record import dataclass
 
 RESOURCE = "schemas/data/gpus.json"
 MIB = 1024 * 1024

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeGuard
 
 from gslc.edges.ranges import RangeReader
+from gslc.ir.record import dataclass
 
 GIB = 1024**3
 FILE_SIZE_MAX = 1 << 60

@@ -14,12 +14,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.message import Message
 from typing import IO
 from urllib.parse import urljoin, urlsplit
 
 from gslc.edges.hub import HubError, HubSettings
+from gslc.ir.record import dataclass
 
 REDIRECTS_MAX = 5
 JSON_MAX = 32 * 1024 * 1024

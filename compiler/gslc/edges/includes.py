@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gslc.edges.files import MAX_INPUT_BYTES, failed, read_input
 from gslc.ir.diagnostic import Outcome
+from gslc.ir.record import dataclass
 
 STDIN = "-"
 MAX_DEPTH = 16  # folders that a `**` goes down

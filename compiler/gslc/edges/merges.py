@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gslc.documents.manifest import NAME, digest_bytes, read_manifest
+from gslc.ir.record import dataclass
 
 OURS = "HEAD"
 MERGED = "AUTO_MERGE"

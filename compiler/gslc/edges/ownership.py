@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from gslc.documents.canonical import conflict_line
@@ -16,6 +16,7 @@ from gslc.documents.conflict import sides_of
 from gslc.documents.manifest import NAME, Manifest, digest_bytes, read_manifest
 from gslc.edges.merges import Merge, merge_under_way
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
+from gslc.ir.record import dataclass
 
 JOURNAL = ".gslc-incomplete.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from gslc.documents.manifest import NAME as MANIFEST_NAME
@@ -12,6 +12,7 @@ from gslc.documents.manifest import Manifest, read_manifest
 from gslc.documents.plan import PlanDocument, read_plan
 from gslc.edges.git import GitFailed, find_object, list_tree, read_blobs
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
+from gslc.ir.record import dataclass
 
 PLAN_NAME = "plan.json"
 # A plan of 2,000 instances takes 6 MB; a file of more than this is no plan.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gslc.edges.header_cursor import LFS_POINTER, HeaderError
 from gslc.edges.ranges import RangeReader
 from gslc.edges.tensor_groups import RawTensor
+from gslc.ir.record import dataclass
 from gslc.ir.tensor_types import SAFETENSORS_BITS, safetensors_tensor_bytes
 
 # Published shards have headers of 10-200 KB; one file with 100,000 tensors has 12 MB. The format allows 100 MB.

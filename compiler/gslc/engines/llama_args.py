@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import ALL_LAYERS, KV_CACHE_TYPES, LlamaSettings
+from gslc.ir.record import dataclass
 
 # Settings that gslc decides itself, with the key to use instead.
 OWNED = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gslc.engines.llama_args import ParsedArgs, merge_argv
 from gslc.engines.llama_profile import EngineProfile
@@ -14,6 +13,7 @@ from gslc.ir.inputs import EnginePin, Host, Model, SecretRef, Vendor
 from gslc.ir.lock import Seat
 from gslc.ir.placement import Assignment
 from gslc.ir.plan import Launch, Layout
+from gslc.ir.record import dataclass
 
 # What the engine calls the first visible device of a vendor (ggml backend registry names).
 DEVICE_NAMES: Mapping[Vendor, str] = {

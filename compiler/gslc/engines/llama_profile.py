@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal
+
+from gslc.ir.record import dataclass
 
 Product = Literal["llama.cpp", "llama-box"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from gslc.ir.record import dataclass
 
 GpuLayers = int | Literal["all", "auto"]
 FlashAttention = Literal["on", "off", "auto"]

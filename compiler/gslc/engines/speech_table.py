@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from gslc.ir.facts import ModelKind, SpeechFramework
 from gslc.ir.inputs import Arch, Os
+from gslc.ir.record import dataclass
 
 Platform = tuple[Os, Arch]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import SecretRef
 from gslc.ir.placement import Request
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

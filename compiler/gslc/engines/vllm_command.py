@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.engines.vllm_flags import Argument, has_flag
 from gslc.engines.vllm_ray import EXECUTOR_FLAG
+from gslc.ir.record import dataclass
 
 THOUSAND = 1000
 

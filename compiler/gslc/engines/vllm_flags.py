@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 from gslc.engines.vllm_versions import version_tuple
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

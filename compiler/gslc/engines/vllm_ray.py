@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from gslc.engines.vllm_versions import version_tuple
+from gslc.ir.record import dataclass
 
 NATIVE_NODES_FROM = "0.11.2"  # first sampled release with --nnodes; 0.11.0 and 0.11.1 ask for Ray in their packages
 RAY_NODES_FROM = "0.7.3"  # the oldest release that was looked at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gslc.frontend import names, sizes
 from gslc.frontend.fields import MAX_PROBLEMS, EnoughProblems, Fields, Problems, Scan, read_fields
@@ -15,6 +15,7 @@ from gslc.frontend.source import Document, Map, Mark, Node
 from gslc.frontend.tokens import TOKEN
 from gslc.ir.diagnostic import Diagnostic, Outcome, has_errors, sort_key
 from gslc.ir.inputs import Cluster, EnginePin, Host, Model
+from gslc.ir.record import dataclass
 
 BUILTIN_TARGETS = ("systemd", "compose", "nomad")
 BUILTIN_BACKENDS = ("llama-box", "llama.cpp", "vllm", "vox-box", "custom")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias, TypeVar
 
 from gslc.frontend.mistake import Mistake, listed, nearest, shown
 from gslc.frontend.sizes import ScalarReader
 from gslc.frontend.source import Document, Entry, Map, Mark, Node, Sequence
 from gslc.ir.diagnostic import Diagnostic, Place, Related, Severity
+from gslc.ir.record import dataclass
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Protocol, cast
 
 from gslc.frontend import names, sizes
@@ -15,6 +15,7 @@ from gslc.frontend.sizes import ScalarReader
 from gslc.frontend.source import Map, Mark, Node
 from gslc.ir.host_share import shared_memory_bytes
 from gslc.ir.inputs import Arch, EnginePin, Gpu, GpuKind, Host, Os, Vendor
+from gslc.ir.record import dataclass
 
 OS_NAMES = ("linux", "darwin", "windows")
 ARCH_NAMES = ("amd64", "arm64")

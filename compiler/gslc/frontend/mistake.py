@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gslc.frontend.tokens import redacted
+from gslc.ir.record import dataclass
 
 MAX_SHOWN = 60
 MAX_COMPARED = 50  # long words: 5 ms

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.frontend.include import JOINED
 from gslc.frontend.source import Document, Entry, Map, Sequence
 from gslc.ir.diagnostic import Place
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias, cast
 
 import yaml
@@ -23,6 +23,7 @@ from yaml.events import (
 )
 
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place, Related
+from gslc.ir.record import dataclass
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024  # a file with 10,000 hosts of 8 cards and 20,000 models has 11 MB
 MAX_VALUES = 1_200_000  # keys and values of one file; such a file has 1,000,000 and is read in 1.1 s

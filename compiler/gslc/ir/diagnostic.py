@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
+
+from gslc.ir.record import dataclass
 
 T_co = TypeVar("T_co", covariant=True)
 

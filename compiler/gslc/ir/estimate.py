@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from gslc.ir.diagnostic import Decision
 from gslc.ir.inputs import BackendName, GpuKind
 from gslc.ir.plan import Basis, DeviceMemory
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

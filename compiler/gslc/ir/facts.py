@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from gslc.ir.record import dataclass
 
 ModelKind: TypeAlias = Literal[
     "chat", "vision", "embedding", "reranker", "image", "speech-to-text", "text-to-speech", "other"

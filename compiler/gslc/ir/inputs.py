@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias
 
 from gslc.ir.diagnostic import Place
+from gslc.ir.record import dataclass
 
 TargetName: TypeAlias = str  # systemd | compose | nomad, or one that a plug-in adds
 BackendName: TypeAlias = str  # llama-box | llama.cpp | vllm | vox-box | custom, or one that a plug-in adds

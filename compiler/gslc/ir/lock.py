@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import BackendName
 from gslc.ir.plan import Layout
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

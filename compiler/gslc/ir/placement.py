@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from gslc.ir.diagnostic import Decision, Diagnostic, Excluded
@@ -11,6 +11,7 @@ from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Arch, BackendName, Cluster, EnginePin, GpuKind, Model, Os, TargetName
 from gslc.ir.lock import Seat
 from gslc.ir.plan import Basis, DeviceMemory, Layout, Unplaced
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

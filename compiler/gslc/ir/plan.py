@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gslc.ir.diagnostic import Decision
 from gslc.ir.inputs import BackendName, TargetName, Vendor
+from gslc.ir.record import dataclass
 
 Role: TypeAlias = Literal["leader", "rpc", "worker"]
 Basis: TypeAlias = Literal["measured", "derived", "claimed", "stated"]

@@ -7,8 +7,6 @@ where they were loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.engines.llama_args import ParsedArgs, parse_args
 from gslc.engines.llama_profile import profile_of
 from gslc.ir.diagnostic import Decision, Diagnostic, Outcome, Place
@@ -17,6 +15,7 @@ from gslc.ir.facts import GgufFacts, ModelFacts, TensorGroup
 from gslc.ir.inputs import Vendor
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.estimate import bad_version
 from gslc.memory.gguf.overhead import PROCESS, PROCESS_WITH_GPU, overhead_of
 from gslc.memory.gguf.types import pad, tensor_bytes

@@ -12,12 +12,11 @@ What is known (bytes; measured on CPU with vox-box 0.0.21, faster-whisper 1.0.3)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.ir.diagnostic import Decision, Diagnostic, Outcome, Place
 from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.facts import ModelFacts, SpeechFacts
 from gslc.ir.plan import Basis, DeviceMemory
+from gslc.ir.record import dataclass
 
 DEFAULT_VERSION = "0.0.21"  # the release whose behaviour was measured
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gslc.ir.plan import DeviceMemory, Unplaced
+from gslc.ir.record import dataclass
 
 Change: TypeAlias = Literal["added", "removed", "changed"]
 

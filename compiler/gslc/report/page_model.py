@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gslc.documents.plan import PlanDocument, sum_memory
 from gslc.ir.plan import DeviceMemory, HostSummary
+from gslc.ir.record import dataclass
 
 Part: TypeAlias = Literal["weights", "kv_cache", "compute", "overhead", "stated", "reserved", "free"]
 

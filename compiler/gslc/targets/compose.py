@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from gslc.contracts import instances_of
 from gslc.ir.diagnostic import Diagnostic, Excluded, Outcome
@@ -11,6 +10,7 @@ from gslc.ir.inputs import Cluster, Host
 from gslc.ir.output import OutputFile
 from gslc.ir.placement import HostClass
 from gslc.ir.plan import Instance, Launch, Plan, Shard
+from gslc.ir.record import dataclass
 from gslc.targets import quoting_yaml as q
 from gslc.targets.addresses import local_address, probe, remote_address, shards_by_host, shards_by_name
 from gslc.targets.devices import container_variables, device_ids, device_nodes, pins_memory

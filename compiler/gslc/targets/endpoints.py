@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from gslc.ir.inputs import Cluster
 from gslc.ir.output import OutputFile
 from gslc.ir.plan import Instance, Plan
+from gslc.ir.record import dataclass
 from gslc.targets.addresses import ANY_ADDRESS, socket_address
 from gslc.targets.quoting_yaml import key as quoted
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from posixpath import dirname
 from urllib.parse import unquote, urlsplit
 
 from gslc.ir.plan import Launch, ModelFile
+from gslc.ir.record import dataclass
 
 HOST_PROGRAM = "templates/host/gslc_host.py"  # fetches files, waits for ports
 

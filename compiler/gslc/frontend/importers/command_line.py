@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from gslc.frontend.importers.records import Findings, Number, SecretName, Setting
+from gslc.ir.record import dataclass
 
 Engine: TypeAlias = Literal["vllm", "llama.cpp"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from gslc.frontend.importers.topology import Topologies, with_links, with_matric
 from gslc.frontend.importers.trial import accepted_host, accepted_model
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
 from gslc.ir.inputs import Arch, Os
+from gslc.ir.record import dataclass
 
 T = TypeVar("T")
 

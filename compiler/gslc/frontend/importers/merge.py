@@ -7,7 +7,6 @@ and compared; where it would say anything else than meant, the edit is refused (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gslc.frontend.hosts import GpuTable
 from gslc.frontend.importers.emit import entry, gpus_lines, host_facts, host_lines, model_lines, nvlink_value
@@ -17,6 +16,7 @@ from gslc.frontend.importers.records import ImportedHost
 from gslc.frontend.source import Document, Map, Mark, Node, read_document
 from gslc.frontend.source import Sequence as Items
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
+from gslc.ir.record import dataclass
 
 Plain = object  # str | dict | list of the same
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias
 
 from gslc.frontend.hosts import GpuTable
 from gslc.ir.diagnostic import Diagnostic, Place, Severity
 from gslc.ir.inputs import Arch, GpuKind, Os, Vendor
+from gslc.ir.record import dataclass
 
 MIB = 1024 * 1024
 

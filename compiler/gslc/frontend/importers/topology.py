@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gslc.frontend.importers.foreign import check_size
 from gslc.frontend.importers.records import Findings, ImportedHost, Refused
 from gslc.ir.diagnostic import Diagnostic, Place
+from gslc.ir.record import dataclass
 
 COMMAND = "nvidia-smi topo -m"
 EXAMPLE = "atlas.xml, atlas.topo.txt"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.engines.llama_profile import EngineProfile, Product, profile_of
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.facts import GgufFacts, ModelFacts
 from gslc.ir.inputs import EnginePin
 from gslc.ir.placement import HostClass, Request
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.offload import Planner
 from gslc.memory.gguf.options import Ways
 from gslc.memory.gguf.overhead import overhead_of

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import LlamaSettings
 from gslc.ir.inputs import Vendor
 from gslc.ir.plan import DeviceMemory
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.assign import HOST, assign_layers
 from gslc.memory.gguf.bound import bound_compute
 from gslc.memory.gguf.cache import bytes_per_token, cache_bytes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import LlamaSettings
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.footprint import Device, Footprint, footprint
 from gslc.memory.gguf.shape import ModelShape
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gslc.ir.diagnostic import Decision, Excluded
 from gslc.ir.inputs import Vendor
 from gslc.ir.nvlink import linked_cards, links_of
 from gslc.ir.placement import Choice, Elastic, FreeGpu, FreeHost, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.footprint import Device
 from gslc.memory.gguf.offload import DEVICES_MAX, Plan, Planner
 from gslc.memory.gguf.request import Resolved

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.ir.inputs import Vendor
 from gslc.ir.plan import Basis
+from gslc.ir.record import dataclass
 
 MIB = 1 << 20
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from gslc.engines.llama_args import ArgProblem, ParsedArgs, parse_args
@@ -10,6 +10,7 @@ from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import KV_CACHE_TYPES, GpuLayers, LlamaSettings
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Model
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.shape import ModelShape
 from gslc.memory.gguf.types import block_elements, is_quantized
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import LlamaSettings
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.shape import ModelShape
 from gslc.memory.gguf.types import pad
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from gslc.ir.facts import GgufFacts, HyperValue, TensorGroup
+from gslc.ir.record import dataclass
 
 # src/llama-arch.cpp, llm_arch_is_recurrent and llm_arch_is_hybrid
 RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})

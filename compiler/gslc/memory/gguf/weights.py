@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gslc.engines.llama_settings import LlamaSettings
 from gslc.ir.facts import TensorGroup
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.assign import HOST
 from gslc.memory.gguf.shape import ModelShape
 from gslc.memory.gguf.types import is_assumed, pad, row_bytes, tensor_bytes

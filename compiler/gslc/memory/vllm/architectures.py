@@ -6,12 +6,12 @@ The table was read from the model registries of the real packages (see `sampled`
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 from gslc.engines.vllm_versions import version_tuple
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,9 @@ Constants were measured on H200 cards with vLLM 0.26.0 (tests/data/truth/vllm_h2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gslc.engines.vllm_versions import version_tuple
 from gslc.ir.inputs import GpuKind
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.config import integer, mapping, number, text
 from gslc.memory.vllm.shape import Shape
 from gslc.memory.vllm.weights import RankWeights

@@ -6,8 +6,9 @@ the parameter counts of the real layers (docs/vllm.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from gslc.ir.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from gslc.ir.facts import SafetensorsFacts
 from gslc.ir.inputs import GpuKind
+from gslc.ir.record import dataclass
 from gslc.memory.vllm import budget
 from gslc.memory.vllm.budget import Batch, RankBudget
 from gslc.memory.vllm.cards import effective_dtype

@@ -5,8 +5,7 @@ Source: vllm/v1/kv_cache_interface.py and vllm/v1/core/kv_cache_utils.py (0.26, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.config import integer
 from gslc.memory.vllm.shape import Mla, Shape
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gslc.engines.vllm_versions import Version, version_tuple
 from gslc.ir.diagnostic import Excluded
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.architectures import supports_pipeline
 from gslc.memory.vllm.matrices import matrices
 from gslc.memory.vllm.matrix import VISION, VOCABULARY_PADDING, Matrix

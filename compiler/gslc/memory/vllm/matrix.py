@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from gslc.ir.record import dataclass
 
 Split: TypeAlias = Literal["column", "row", "heads", "whole", "vocabulary", "expert_column", "expert_row"]
 Stage: TypeAlias = Literal["block", "first", "last"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from gslc.engines.vllm_command import utilization_words
@@ -12,6 +12,7 @@ from gslc.ir.diagnostic import Decision, Diagnostic, Excluded, Place
 from gslc.ir.inputs import GpuKind
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.budget import GIB, RankBudget
 from gslc.memory.vllm.cards import card_refusals, dotted, minimum_capability
 from gslc.memory.vllm.fit import THOUSAND, UTILIZATION_STEP, Fit, fit

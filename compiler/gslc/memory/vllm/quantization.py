@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.config import Config, flag, integer, integers, mapping, number, text, text_config, words
 
 PACK_BITS = 32  # AWQ and GPTQ pack their values into 32-bit words

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from gslc.ir.facts import SafetensorsFacts
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.config import (
     Config,
     architecture,

@@ -6,11 +6,11 @@ A tensor's name says how vLLM splits it; what no pattern knows is counted whole 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeAlias
 
 from gslc.ir.facts import SafetensorsFacts, TensorGroup
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.matrices import UNSPLIT
 from gslc.memory.vllm.matrix import FLOAT32_BYTES, VOCABULARY_PADDING
 from gslc.memory.vllm.shape import Shape

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from gslc.engines.vllm_flags import Argument, ArgumentProblem, parse_arguments
 from gslc.engines.vllm_ray import starts_hosts_with
 from gslc.engines.vllm_settings import VllmSettings, read_settings
 from gslc.ir.facts import ModelFacts, SafetensorsFacts
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.architectures import generates_embeddings_only
 from gslc.memory.vllm.context import default_context, derived_max_tokens, names_length
 from gslc.memory.vllm.fit import Wish

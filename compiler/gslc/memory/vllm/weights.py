@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from gslc.ir.record import dataclass
 from gslc.memory.vllm.matrices import matrices
 from gslc.memory.vllm.matrix import VOCABULARY_PADDING, Matrix
 from gslc.memory.vllm.quantization import matrix_bytes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gslc.engines.paths import source_of_other
 from gslc.ir.diagnostic import Evidence
 from gslc.ir.facts import OtherQuantization
 from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.placement import Candidates, HostClass, Options, Request
+from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, task_of
 from gslc.passes.placing.state import Position, State

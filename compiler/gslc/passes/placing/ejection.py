@@ -7,8 +7,7 @@ vehicle routing, 2009). The best fleet seen is kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gslc.ir.record import dataclass
 from gslc.passes.placing.cost import Cost, Weigher
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.exchange import Exchanger

@@ -6,9 +6,9 @@ unequal size moves free bytes from card to card, and so collects the scattered r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from gslc.ir.record import dataclass
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
 from gslc.passes.placing.state import ALONE, Position, State

@@ -7,9 +7,10 @@ free, as many cards are in use and as many replicas are placed as before.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from gslc.ir.record import dataclass
 from gslc.passes.placing.cost import Weigher
 from gslc.passes.placing.problem import ModelTask, Problem
 from gslc.passes.placing.resettle import resettle

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import permutations
 from typing import TypeAlias
 
+from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
 from gslc.passes.placing.state import ALONE, State

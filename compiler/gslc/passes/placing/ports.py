@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gslc.ir.lock import LockedPlacement
+from gslc.ir.record import dataclass
 from gslc.passes.placing.problem import Problem
 from gslc.passes.placing.state import State
 

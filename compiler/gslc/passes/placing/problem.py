@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.nvlink import Links, links_of
 from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
+from gslc.ir.record import dataclass
 
 FEW_PORTS = 256  # a host with as many replicas on it is not expected; below, ports are counted while placing
 Example: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]  # memory, free bytes and users (at most 1) by card

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gslc.ir.diagnostic import Decision, Diagnostic, Evidence, Excluded, Exhausted, Refusal, Related
+from gslc.ir.record import dataclass
 from gslc.passes.placing.changes import Tried, tried_changes
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import Problem
 from gslc.passes.placing.search import fill

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from gslc.ir.nvlink import Links, islands_in, linked_cards, swapped_for_linked
+from gslc.ir.record import dataclass
 from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gslc.ir.lock import Lock, LockedPlacement
 from gslc.ir.placement import FreeHost
+from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
 from gslc.passes.placing.state import Position, State

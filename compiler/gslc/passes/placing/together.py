@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
 from gslc.passes.placing.state import Position, State

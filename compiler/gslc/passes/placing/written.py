@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gslc.engines.vllm_settings import human_integer
 from gslc.ir.inputs import Cluster, Model
+from gslc.ir.record import dataclass
 
 # The spellings in `args` of settings that have a key too, by what serves the model.
 CONTEXT_SPELLINGS = {

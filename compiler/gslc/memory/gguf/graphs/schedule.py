@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gslc.ir.record import dataclass
 from gslc.memory.gguf.graphs.allocate import Allocator
 from gslc.memory.gguf.graphs.tensor import VIEW_OPS, Tensor
 from gslc.memory.gguf.types import block_of

@@ -106,14 +106,16 @@ def build(session: Session, paths: Paths, ask: Ask) -> None:
     compilation = outcome.value
     if compilation is None or has_errors(outcome.diagnostics) or compilation.plan.unplaced:
         keep_facts(paths, old_lock, lock, keep=ask.keeps_lock)
-        session.finish(INPUT_ERROR, text=summary(session, compilation), extra=plan_extra(compilation, None))
-    new_text = write_lock(compilation.lock)
+        session.finish(INPUT_ERROR, text=summary(session, compilation), extra=plan_extra(session, compilation, None))
+    # A lock that was read is its own canonical text, so one that holds the same needs no writing.
+    kept = old_text if compilation.lock == old_lock else None
+    new_text = kept or write_lock(compilation.lock)
     session.lap("lock text")
     if ask.check:
         finish_check(session, paths, compilation, old_text, new_text)
     if (ask.locked or ask.frozen) and new_text != old_text:
         session.add([out_of_date(paths.lock, flag_given(ask), "it does not pin what this cluster file compiles to")])
-        session.finish(OUT_OF_DATE, extra=plan_extra(compilation, None))
+        session.finish(OUT_OF_DATE, extra=plan_extra(session, compilation, None))
     write(session, paths, ask, compilation, old_text, new_text)
 
 
@@ -126,7 +128,7 @@ def write(
             comparison = compare(folder, compilation.cluster.name, compilation.files, force=ask.force)
             session.add(comparison.obstacles)
             if comparison.obstacles:
-                session.finish(INPUT_ERROR, extra=plan_extra(compilation, None))
+                session.finish(INPUT_ERROR, extra=plan_extra(session, compilation, None))
             if new_text != old_text:
                 write_whole(paths.lock, new_text)
             if folder is not None:
@@ -139,7 +141,7 @@ def write(
     if ignored_by_git(paths.output):
         session.add([ignored(paths.output)])
     text = summary(session, compilation) + written_line(paths, comparison)
-    session.finish(0, text=text, extra=plan_extra(compilation, comparison))
+    session.finish(0, text=text, extra=plan_extra(session, compilation, comparison))
 
 
 def finish_check(session: Session, paths: Paths, compilation: Compilation, old_text: str | None, new_text: str) -> None:
@@ -156,7 +158,7 @@ def finish_check(session: Session, paths: Paths, compilation: Compilation, old_t
     session.add(stale(paths, comparison, "created" if old_text is None else "changed" if lock_differs else None))
     status = OUT_OF_DATE if comparison.differs or comparison.obstacles or lock_differs else 0
     text = "" if status else f"{paths.output}: up to date, {len(comparison.changes)} files\n"
-    session.finish(status, text=text, extra=plan_extra(compilation, comparison))
+    session.finish(status, text=text, extra=plan_extra(session, compilation, comparison))
 
 
 def stale(paths: Paths, comparison: Comparison, lock: str | None) -> Iterator[Diagnostic]:
@@ -187,9 +189,9 @@ def keep_facts(paths: Paths, old_lock: Lock, lock: Lock, *, keep: bool) -> None:
     write_whole(paths.lock, write_lock(Lock(cluster=lock.cluster, facts=lock.facts, placements=old_lock.placements)))
 
 
-def plan_extra(compilation: Compilation | None, comparison: Comparison | None) -> dict[str, object]:
-    """The members that a build adds to the JSON envelope."""
-    if compilation is None:
+def plan_extra(session: Session, compilation: Compilation | None, comparison: Comparison | None) -> dict[str, object]:
+    """The members that a build adds to the JSON envelope, where that is printed."""
+    if compilation is None or session.format != "json":
         return {}
     from gslc.documents.plan_json import plan_json
     from gslc.report.fleet import fleet_json

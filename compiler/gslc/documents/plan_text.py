@@ -29,8 +29,15 @@ def _object(value: JsonObject, pad: str) -> str:
     encode = encode_basestring_ascii
     rows: list[str] = []
     for key, member in value.items():
-        # a plan of a thousand hosts has 130,000 members, most of them text: those are written without a call
-        text = encode(member) if member.__class__ is str else _member(key, member, inner)
+        # a plan of a thousand hosts has 130,000 members: those that are one word are written without a call
+        if isinstance(member, str):
+            text = encode(member)
+        elif member.__class__ is int:
+            text = str(member)
+        elif not member:
+            text = _empty(member)
+        else:
+            text = _member(key, member, inner)
         rows.append(f'{inner}"{key}": {text}')
     return _between("{", rows, pad, "}")
 
@@ -42,10 +49,6 @@ def _between(start: str, rows: list[str], pad: str, end: str) -> str:
 
 def _member(key: str, value: JsonValue, pad: str) -> str:
     """The value of a key on one line or several; `pad` stands before its closing bracket."""
-    if value.__class__ is int:
-        return str(value)
-    if not value:
-        return _line(value)
     if isinstance(value, dict):
         if key in _OPEN:
             return _object(value, pad)
@@ -79,11 +82,12 @@ def _argument_rows(arguments: list[JsonValue], pad: str) -> list[str]:
 
 def _line(value: JsonValue) -> str:
     """A value on one line, as json.dumps prints it (which takes three times as long for what is this small)."""
-    kind = value.__class__
-    if kind is int:
+    if value.__class__ is int:
         return str(value)
     if isinstance(value, str):
         return encode_basestring_ascii(value)
+    if not value:
+        return _empty(value)
     if isinstance(value, dict):
         rows: list[str] = []
         for key, member in value.items():
@@ -92,6 +96,13 @@ def _line(value: JsonValue) -> str:
         return f"{{{', '.join(rows)}}}"
     if isinstance(value, list):
         return f"[{', '.join([_line(member) for member in value])}]"
-    if isinstance(value, float):
-        return float.__repr__(value)
-    return "null" if value is None else "true" if value else "false"
+    return "true" if value is True else float.__repr__(value)
+
+
+def _empty(value: JsonValue) -> str:
+    """A value that is false: most members of a plan are null, false, [] or {}."""
+    if value is None:
+        return "null"
+    if value is False:
+        return "false"
+    return "[]" if isinstance(value, list) else "{}" if isinstance(value, dict) else repr(value)

@@ -12,9 +12,8 @@ from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.islands import join_islands
 from gslc.passes.placing.ports import Ports, give_ports
 from gslc.passes.placing.problem import Problem, Replica, problem_of
-from gslc.passes.placing.refusal import explain_unplaced
 from gslc.passes.placing.replan import try_replan
-from gslc.passes.placing.report import moved_note, placed_decisions, stats_of
+from gslc.passes.placing.report import Refusals, moved_note, placed_decisions, stats_of
 from gslc.passes.placing.search import fill, homes_of
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.sticky import Kept, keep_locked
@@ -45,7 +44,12 @@ def place_models(
     assignments, notes = assignments_of(problem, state, kept, ports)
     unplaced = tuple(replica for replica in problem.replicas if state.positions[replica.id] is None)
     replanned = try_replan(problem, state, fitter, kept) if unplaced and kept.kept and not replan else None
-    refusals = explain_unplaced(problem, state, fitter, unplaced, dict(ports.short), replanned)
+    refusals = Refusals()
+    if unplaced:
+        # half of the placer's code, which a build that places everything does without
+        from gslc.passes.placing.refusal import explain_unplaced
+
+        refusals = explain_unplaced(problem, state, fitter, unplaced, dict(ports.short), replanned)
     placement = Placement(
         assignments=assignments,
         unplaced=tuple(

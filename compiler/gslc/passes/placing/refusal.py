@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from gslc.ir.diagnostic import Decision, Diagnostic, Evidence, Excluded, Exhausted, Refusal, Related
-from gslc.ir.record import dataclass
 from gslc.passes.placing.changes import Tried, tried_changes
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
 from gslc.passes.placing.replan import ReplanAnswer
+from gslc.passes.placing.report import Refusals
 from gslc.passes.placing.state import LOCKED, State
 from gslc.passes.placing.together import NAMES_SHOWN, apart_text, host_to_add, names_of
 
 GROUPS_SHOWN = 3  # groups of hosts in a message; the decision has them all
 EXPLAINED = 20  # models for which changes are tried: each try costs a little, and nobody reads more
-
-
-@dataclass(slots=True, eq=False)
-class Refusals:
-    """A code for every unplaced replica, and what to say about them."""
-
-    codes: dict[int, str] = field(default_factory=dict)
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
 
 
 def explain_unplaced(

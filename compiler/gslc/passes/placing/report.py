@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from gslc.ir.diagnostic import Decision, Diagnostic, Exhausted, Outranked, Refusal
 from gslc.ir.lock import LockedPlacement, Seat
 from gslc.ir.placement import Assignment, HostUsage, PlacementStats
+from gslc.ir.record import dataclass
 from gslc.passes.placing.linked import island_decisions
 from gslc.passes.placing.problem import Option, Problem, Replica, Zone
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.sticky import Kept
 
 ROOM_SIZES = (1, 2, 4, 8)  # cards of one host that the next model may ask for
+
+
+@dataclass(slots=True, eq=False)
+class Refusals:
+    """A code for every unplaced replica, and what to say about them."""
+
+    codes: dict[int, str] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
 
 
 def seats_text(seats: tuple[Seat, ...]) -> str:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from pace import pace
 
-MIB = 1024**2
+GROWTH = 1.2  # how much more time or memory a host of the largest fleet may take than one of the middle one
 CARDS = (
     ("NVIDIA GeForce RTX 4090", 20),
     ("NVIDIA L40S", 40),
@@ -106,11 +106,12 @@ def main() -> int:
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
     if "PYTHONPATH" in os.environ:
         environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    floor, _, _ = best([sys.executable, "-c", "import yaml, click, jinja2"], environment, 5)
+    floor, floor_peak, _ = best([sys.executable, "-c", "import yaml, click, jinja2"], environment, 5)
     slower = pace()
     print(f"import floor (yaml, click, jinja2): {floor:.3f} s CPU; promised seconds x {slower:.1f} on this machine")
     print(f"{'fleet':<30}{'first':>9}{'x floor':>9}{'again':>9}{'x floor':>9}{'peak':>10}")
     missed = 0
+    per_host: dict[int, tuple[float, float]] = {}
     room = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
     for size in SIZES[: 2 if "--small" in sys.argv else None]:
         folder = Path(tempfile.mkdtemp(dir=room))
@@ -123,12 +124,21 @@ def main() -> int:
         finally:
             shutil.rmtree(folder)
         print(f"{size.name:<30}{first:>8.3f}s{first / floor:>9.1f}{again:>8.3f}s{again / floor:>9.1f}{peak:>6.0f} MiB")
+        per_host[size.hosts] = ((first - floor) / size.hosts, (peak - floor_peak) / size.hosts)
         stages = [line for line in said.splitlines() if line.endswith(" s CPU")]
         print("    " + ", ".join(" ".join(line.split()[:-1]) for line in stages))
         seconds = (size.first_seconds * slower, size.again_seconds * slower)
         if first > seconds[0] or again > seconds[1] or peak > size.memory_mib:
             missed = 1
             print(f"    missed: at most {seconds[0]:.2f} s, {seconds[1]:.2f} s, {size.memory_mib} MiB")
+    if len(per_host) == len(SIZES):
+        few, many = per_host[SIZES[1].hosts], per_host[SIZES[2].hosts]
+        print("a host, less the floor: ", end="")
+        print(", ".join(f"{1e3 * one[0]:.2f} ms and {1024 * one[1]:.0f} KiB" for one in (few, many)), end="")
+        print(f" of {SIZES[1].hosts:,} and of {SIZES[2].hosts:,} hosts")
+        if many[0] > GROWTH * few[0] or many[1] > GROWTH * few[1]:
+            missed = 1
+            print(f"    missed: at most {GROWTH} times as much a host")
     return missed
 
 

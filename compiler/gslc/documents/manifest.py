@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -11,6 +12,7 @@ from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.record import dataclass
 
 NAME = "MANIFEST.json"
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def read_manifest(text: str, file: str) -> Outcome[Manifest]:
 
 def is_digest(value: object) -> bool:
     """True for a sha256 in hex."""
-    return isinstance(value, str) and len(value) == 64 and all(c in "0123456789abcdef" for c in value)
+    return isinstance(value, str) and _DIGEST.match(value) is not None
 
 
 def safe_path(path: object) -> bool:

@@ -250,7 +250,12 @@ def open_folder(path: str, *, create: bool) -> Iterator[Folder | None]:
 
 def compare(folder: Folder | None, cluster: str, files: tuple[OutputFile, ...], *, force: bool) -> Comparison:
     """What publishing `files` would do, and what stands in its way. Reads every owned and every wanted file."""
-    wanted = {file.path: digest(file.text) for file in files}
+    texts = {file.path: file.text for file in files}
+    shared: dict[str, str] = {}  # text -> its digest: the same program stands beside the units of every host
+    for file in files:
+        if file.text not in shared:
+            shared[file.text] = digest(file.text)
+    wanted = {path: shared[text] for path, text in texts.items()}
     if folder is None:
         return Comparison(changes=listed(wanted, {}, frozenset()), incomplete=False)
     obstacles: list[Diagnostic] = []
@@ -262,7 +267,9 @@ def compare(folder: Folder | None, cluster: str, files: tuple[OutputFile, ...], 
         except OSError as error:
             obstacles.append(obstacle("GS603", folder.path, path, f"is in the way: {error.strerror}", "remove it"))
             continue
-        found[path] = None if data is None else digest_bytes(data)
+        text = texts.get(path)
+        same = data is not None and text is not None and data == text.encode("utf-8")
+        found[path] = None if data is None else wanted[path] if same else digest_bytes(data)
     if not force:
         obstacles += edits(folder, owned, wanted, found)
     removable = frozenset(path for path in owned.written.keys() - wanted.keys() if found.get(path) is not None)

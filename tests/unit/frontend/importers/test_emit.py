@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gslc.frontend.importers.emit import comment, document, scalar, size
 from gslc.frontend.importers.records import ImportedModel, Number, SecretName
-from gslc.frontend.source import FORBIDDEN, read_document
+from gslc.frontend.source import read_document
+from gslc.frontend.text import FORBIDDEN
 
 # The reader refuses characters that a reviewer would not see, even escaped; what holds them is left out of an import.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(

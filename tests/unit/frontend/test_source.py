@@ -298,7 +298,7 @@ def test_a_file_with_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_file_that_is_too_long_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "MAX_TEXT_BYTES", 10)
+    monkeypatch.setattr("gslc.frontend.text.MAX_TEXT_BYTES", 10)
     assert brief(b"a: 1234567890\n") == "1:1 GS103"
     document_of("a: 1\n")
 

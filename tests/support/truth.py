@@ -83,8 +83,9 @@ def _blocks(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+@cache
 def rows(name: str) -> list[dict]:
-    """The rows of a truth file."""
+    """The rows of a truth file; read once, so to be left as they are."""
     return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))["rows"]
 
 
@@ -140,11 +141,17 @@ def kind_of(given: dict, blocks: int) -> str:
     return "one device" if given["dev"] else "CPU"
 
 
-def compare(name: str, vendor: str | None) -> list[Comparison]:
+@cache
+def estimates(name: str, vendor: str | None) -> tuple[tuple[dict, Footprint], ...]:
+    """Every row of a truth file with its estimate."""
+    return tuple((row, estimated(row, vendor)) for row in rows(name))
+
+
+@cache
+def compare(name: str, vendor: str | None) -> tuple[Comparison, ...]:
     """Every device and host of a truth file beside its estimate."""
     found = []
-    for row in rows(name):
-        answer = estimated(row, vendor)
+    for row, answer in estimates(name, vendor):
         for device, measured in row["memory"].items():
             index = -1 if device == "host" else int("".join(c for c in device if c.isdigit()))
             memory = answer.host if device == "host" else answer.devices[index]
@@ -166,7 +173,7 @@ def compare(name: str, vendor: str | None) -> list[Comparison]:
                     driver=(memory.total, used) if used else None,
                 )
             )
-    return found
+    return tuple(found)
 
 
 def share(flags: list[bool]) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from copies import copy_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = """\
@@ -86,12 +87,17 @@ def make_repository(folder: Path, subfolder: str = "") -> Repository:
     }
     for name in ("AUTHOR", "COMMITTER"):
         repository.environment |= {f"GIT_{name}_NAME": "tester", f"GIT_{name}_EMAIL": "tester@example.org"}
-    repository.run("git", "init", "-q", "-b", "main", ".")
-    (path / subfolder).mkdir(exist_ok=True)
-    cluster = os.path.join(subfolder, "cluster.yaml")
-    (path / cluster).write_text(CLUSTER)
-    repository.gslc("build", cluster, "--offline")
-    repository.commit("one")
+
+    def first_commit(folder: Path) -> None:
+        made = Repository(path=folder, environment=repository.environment)
+        made.run("git", "init", "-q", "-b", "main", ".")
+        (folder / subfolder).mkdir(exist_ok=True)
+        cluster = os.path.join(subfolder, "cluster.yaml")
+        (folder / cluster).write_text(CLUSTER)
+        made.gslc("build", cluster, "--offline")
+        made.commit("one")
+
+    copy_of(("repository with a built cluster", subfolder), first_commit, path)
     return repository
 
 

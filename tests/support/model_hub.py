@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from hub_server import HubServer
@@ -34,8 +35,9 @@ def bert(pooling: int) -> Sparse:
     return gguf({**SMALL_BERT, "bert.pooling_type": pooling}, tensors, tokens=100)
 
 
+@cache
 def repositories() -> dict[str, dict[str, Any]]:
-    """The files of each repository."""
+    """The files of each repository; made once, so to be left as they are."""
     readme = {"README.md": b"# a model\n"}
     flux = gguf(
         {"general.architecture": "flux"},
@@ -67,4 +69,4 @@ def repositories() -> dict[str, dict[str, Any]]:
 def publish(server: HubServer) -> None:
     """Publish all repositories on a server."""
     for name, files in repositories().items():
-        server.add("hf", name, files)
+        server.add("hf", name, dict(files))

@@ -87,7 +87,6 @@ def with_model(text: str, name: str, after: str) -> str:
 def branched(tmp_path: Path, gslc: Program, base: str) -> Repository:
     """Branch y is checked out; branch x waits to be merged."""
 
-
     def make(root: Path) -> None:
         made = Repository(root, gslc)
         made.git("init", "-q", "-b", "main", ".")

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
+import io
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from tests.support.plans import ROOT
 
 PROGRAM = ROOT / "templates" / "host" / "gslc_host.py"
 CONTENT = bytes(range(256)) * 40
-# The program with a clock of its own for pauses: a hundredth of each is slept, and the whole of it is told.
-HURRIED = """
-import runpy, sys, time
-sleep = time.sleep
-def hurried(seconds):
-    print(f"pause {seconds}", file=sys.stderr, flush=True)
-    sleep(seconds / 100)
-time.sleep = hurried
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run of the program left: its status, what it said, and the pauses that it made."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    pauses: tuple[float, ...] = ()
 
 
 class Hub(http.server.ThreadingHTTPServer):
@@ -98,9 +103,45 @@ def hub() -> Iterator[Hub]:
     server.server_close()
 
 
+def run(*arguments: str) -> Done:
+    """The program in this process, with a clock on which pauses take no time."""
+    pauses: list[float] = []
+    out, err = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with (
+            mock.patch.dict(os.environ, without_proxies(), clear=True),
+            mock.patch.object(sys, "argv", [str(PROGRAM), *arguments]),
+            mock.patch.object(time, "sleep", pauses.append),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as end,
+        ):
+            runpy.run_path(str(PROGRAM), run_name="__main__")
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue(), tuple(pauses))
+
+
+def run_alone(*arguments: str) -> Done:
+    """The program in a process of its own, as a unit starts it."""
+    command = [sys.executable, str(PROGRAM), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=without_proxies())
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def without_proxies() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
 def fetch(
-    tmp_path: Path, url: str | None, *, token: str | None = None, **changes: Any
-) -> subprocess.CompletedProcess[str]:
+    tmp_path: Path,
+    url: str | None,
+    *,
+    token: str | None = None,
+    start: Callable[..., Done] = run,
+    **changes: Any,
+) -> Done:
     entry = {
         "path": str(tmp_path / "models" / "hf" / "model.gguf"),
         "size": len(CONTENT),
@@ -116,22 +157,18 @@ def fetch(
     if token is not None:
         (tmp_path / "token").write_text(token, encoding="utf-8")
         arguments += ["--token-file", str(tmp_path / "token")]
-    return run(*arguments)
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    return subprocess.run(
-        [sys.executable, "-c", HURRIED, PROGRAM, *arguments], capture_output=True, text=True, check=False, timeout=60, env=environment
-    )
+    return start(*arguments)
 
 
 def model(tmp_path: Path) -> Path:
     return tmp_path / "models" / "hf" / "model.gguf"
 
 
-def test_a_file_is_fetched_and_named_only_when_it_is_right(tmp_path: Path, hub: Hub) -> None:
-    done = fetch(tmp_path, f"{hub.url}/x")
+@pytest.mark.parametrize("start", [run, run_alone])
+def test_a_file_is_fetched_and_named_only_when_it_is_right(
+    tmp_path: Path, hub: Hub, start: Callable[..., Done]
+) -> None:
+    done = fetch(tmp_path, f"{hub.url}/x", start=start)
     assert done.returncode == 0, done.stdout
     assert model(tmp_path).read_bytes() == CONTENT
     assert model(tmp_path).stat().st_mode & 0o777 == 0o644
@@ -164,7 +201,7 @@ def test_a_file_that_changed_after_it_was_verified_is_fetched_again(tmp_path: Pa
 def test_a_download_goes_on_where_it_stopped(tmp_path: Path, hub: Hub) -> None:
     hub.break_after = 1000
     done = fetch(tmp_path, f"{hub.url}/x")
-    assert (done.returncode, done.stderr) == (0, "pause 2\n")
+    assert (done.returncode, done.pauses) == (0, (2,))
     assert [asked for _, asked, _ in hub.requests] == [None, "bytes=1000-"]
     assert model(tmp_path).read_bytes() == CONTENT
 
@@ -203,7 +240,7 @@ def test_a_larger_file_is_refused_before_it_fills_the_disk(tmp_path: Path, hub: 
 def test_a_busy_hub_is_asked_again(tmp_path: Path, hub: Hub) -> None:
     hub.statuses = [503]
     done = fetch(tmp_path, f"{hub.url}/x")
-    assert (done.returncode, done.stderr) == (0, "pause 2\n")
+    assert (done.returncode, done.pauses) == (0, (2,))
     assert len(hub.requests) == 2
 
 
@@ -275,12 +312,13 @@ def test_wait_ends_when_all_targets_answer(hub: Hub) -> None:
 def test_wait_asks_until_the_server_is_ready(hub: Hub) -> None:
     hub.statuses = [503]
     done = run("wait", "--seconds", "5", f"{hub.url}/health")
-    assert (done.returncode, done.stderr) == (0, "pause 1\n")
+    assert (done.returncode, done.pauses) == (0, (1,))
     assert len(hub.requests) == 2
 
 
-def test_wait_gives_up_when_the_time_is_over() -> None:
-    done = run("wait", "--seconds", "0", "tcp://127.0.0.1:1")
+@pytest.mark.parametrize("start", [run, run_alone])
+def test_wait_gives_up_when_the_time_is_over(start: Callable[..., Done]) -> None:
+    done = start("wait", "--seconds", "0", "tcp://127.0.0.1:1")
     assert done.returncode == 1
     assert "does not answer after 0 s" in done.stdout
 
@@ -307,7 +345,7 @@ def test_wait_that_is_stopped_is_no_failure(hub: Hub) -> None:
 def test_watch_ends_when_a_server_that_answered_is_gone(hub: Hub) -> None:
     hub.statuses = [200, 500, 500, 500]
     done = run("watch", f"{hub.url}/health")
-    assert (done.returncode, done.stderr) == (1, "pause 2\n" * 3)
+    assert (done.returncode, done.pauses) == (1, (2, 2, 2))
     assert "no longer answers" in done.stdout
 
 

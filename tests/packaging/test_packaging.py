@@ -8,9 +8,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from cli import tree
 
@@ -63,10 +66,44 @@ def test_the_sdist_holds_what_a_packager_needs(built: Path) -> None:
     assert "schemas/cluster.schema.json" in names
 
 
-def test_an_installed_wheel_builds_an_example_to_the_committed_bytes(built: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
+def environment_of(wheel: Path, folder: Path) -> None:
+    """A virtual environment with a wheel and what it requires, no more: links to what the tests' own environment has."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--disable-pip-version-check")
+    run(*pip, "install", "--quiet", "--no-index", "--no-deps", "--no-compile", wheel)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (own,) = distributions(path=[str(site)])
+    wanted, seen = list(requirements(own, "")), set()
+    while wanted:
+        requirement = wanted.pop()
+        found = distribution(requirement.name)
+        assert requirement.specifier.contains(found.version, prereleases=True), f"{requirement}: {found.version}"
+        for each in {(found.name, extra) for extra in ("", *requirement.extras)} - seen:
+            seen.add(each)
+            wanted += requirements(found, each[1])
+        for name in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            if not (site / name).exists():
+                (site / name).symlink_to(Path(str(found.locate_file(name))))
+
+
+def requirements(of: Distribution, extra: str) -> list[Requirement]:
+    """What a distribution requires here, or what one of its extras adds."""
+    stated = map(Requirement, of.requires or ())
+    return [one for one in stated if one.marker is None or one.marker.evaluate({"extra": extra})]
+
+
+def from_the_index(wheel: Path, folder: Path) -> None:
+    """A virtual environment into which pip installs a wheel and all that it requires."""
+    run(sys.executable, "-m", "venv", folder)
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+
+
+@pytest.mark.parametrize("install", [environment_of, pytest.param(from_the_index, marks=pytest.mark.real)])
+def test_an_installed_wheel_builds_an_example_to_the_committed_bytes(
+    built: Path, tmp_path: Path, install: Callable[[Path, Path], None]
+) -> None:
+    install(next(built.glob("*.whl")), tmp_path / "venv")
     program = tmp_path / "venv" / "bin"
-    run(program / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", next(built.glob("*.whl")))
     example = tmp_path / "team"
     shutil.copytree(ROOT / "examples" / "team", example)
     shutil.rmtree(example / "build")

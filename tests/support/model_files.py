@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from gslc.ir.tensor_types import GGML_TYPES, ggml_tensor_bytes, safetensors_tensor_bytes
 
@@ -62,9 +63,7 @@ def gguf(
     """A GGUF file. Shapes are in ggml order, fastest dimension first; `tokens` adds a vocabulary of that size."""
     pairs = [text(key, order) + value_of(value, order) for key, value in keys.items()]
     if tokens:
-        words = b"".join(text(f"t{number}", order) for number in range(tokens))
-        head = struct.pack(order + "IIQ", 9, 8, tokens)
-        pairs.append(text("tokenizer.ggml.tokens", order) + head + words)
+        pairs.append(_vocabulary(tokens, order))
     table: list[bytes] = []
     offset = 0
     for name, shape, kind in tensors:
@@ -75,6 +74,13 @@ def gguf(
     head = b"GGUF" + counts + b"".join(pairs) + b"".join(table)
     head += bytes(-len(head) % ALIGNMENT)
     return Sparse(head, len(head) + offset)
+
+
+@cache
+def _vocabulary(tokens: int, order: str) -> bytes:
+    """The key with the words."""
+    words = b"".join(text(f"t{number}", order) for number in range(tokens))
+    return text("tokenizer.ggml.tokens", order) + struct.pack(order + "IIQ", 9, 8, tokens) + words
 
 
 def llama_tensors(

@@ -54,8 +54,13 @@ def _real(model: str, quantization: str) -> ModelShape:
     return ModelShape(_mix(model, quantization))
 
 
-def rows_of(model: str, asked: str) -> Iterator[Row]:
+@cache
+def rows_of(model: str, asked: str) -> tuple[Row, ...]:
     """All layouts of all smaller quantisations."""
+    return tuple(_rows_of(model, asked))
+
+
+def _rows_of(model: str, asked: str) -> Iterator[Row]:
     known = _mix(model, asked)
     for other in BASES:
         size = _mix(model, other).file_bytes

@@ -444,7 +444,7 @@ def test_the_token_is_not_sent_to_the_host_of_a_redirect(hub: HubServer) -> None
 
 def test_a_redirect_within_the_hub_is_followed_once_and_remembered() -> None:
     with HubServer(redirect=True) as hub:
-        hub.add("hf", "o/m", {"m.gguf": llama_gguf(tokens=400_000)})
+        hub.add("hf", "o/m", {"m.gguf": llama_gguf(tokens=160_000)})
         assert fetch_facts(model("hf://o/m"), hub.settings()).value is not None
         assert hub.asked("/resolve/") == 1
         assert hub.asked("/cdn/") >= 2

@@ -23,7 +23,7 @@ SOME = ("llama3.1-8b-q4_k_m", "gemma3-27b-q4_k_m", "phi3-mini-q4_k_m", "mixtral-
 
 @pytest.mark.parametrize("model", SOME)
 def test_no_device_and_no_host_is_counted_with_less_than_the_real_file_takes(model: str) -> None:
-    rows = list(rows_of(model, "Q8_0"))
+    rows = rows_of(model, "Q8_0")
     assert {row.mode for row in rows} <= set(MODES)
     assert len(rows) > 300
     assert [row for row in rows if row.estimated < row.real] == []

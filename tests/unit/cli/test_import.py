@@ -1,18 +1,50 @@
 """`gslc import` as a program."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from gslc.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLES = ROOT / "tests" / "data" / "import"
 
 
-def gslc(*args: str, cwd: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run of the program left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def gslc(*args: str, cwd: Path, text: str = "") -> Done:
+    """The program in this process, with streams of bytes as a shell gives them."""
+    streams = [io.TextIOWrapper(io.BytesIO(start), encoding="utf-8") for start in (text.encode(), b"", b"")]
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.multiple(sys, stdin=streams[0], stdout=streams[1], stderr=streams[2]),
+        pytest.raises(SystemExit) as end,
+    ):
+        main(list(args))
+    for stream in streams[1:]:
+        stream.flush()
+    out, err = (stream.buffer.getvalue().decode() for stream in streams[1:])  # type: ignore[attr-defined]
+    return Done(int(end.value.code or 0), out, err)
+
+
+def gslc_alone(*args: str, cwd: Path, text: str = "") -> Done:
+    """The program in a process of its own."""
+    done = subprocess.run(
         [sys.executable, "-m", "gslc", *args],
         cwd=cwd,
         input=text,
@@ -21,10 +53,15 @@ def gslc(*args: str, cwd: Path, text: str | None = None) -> subprocess.Completed
         env={"PYTHONPATH": str(ROOT / "compiler"), "PATH": "/usr/bin:/bin"},
         check=False,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def test_the_result_goes_to_stdout_and_doubts_to_stderr(tmp_path: Path) -> None:
-    done = gslc("import", "nvidia-smi", str(SAMPLES / "nvidia-smi-535-l40s.xml"), cwd=tmp_path)
+either = pytest.mark.parametrize("start", [gslc, gslc_alone])
+
+
+@either
+def test_the_result_goes_to_stdout_and_doubts_to_stderr(tmp_path: Path, start: Callable[..., Done]) -> None:
+    done = start("import", "nvidia-smi", str(SAMPLES / "nvidia-smi-535-l40s.xml"), cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith(
         "# Made by `gslc import nvidia-smi` from nvidia-smi-535-l40s.xml (driver 535.183.01).\nhosts:\n  nvidia-smi-535-l40s:\n"
@@ -32,9 +69,10 @@ def test_the_result_goes_to_stdout_and_doubts_to_stderr(tmp_path: Path) -> None:
     assert "GS186" in done.stderr
 
 
-def test_a_fleet_by_pipe(tmp_path: Path) -> None:
+@either
+def test_a_fleet_by_pipe(tmp_path: Path, start: Callable[..., Done]) -> None:
     text = "".join((SAMPLES / name).read_text() for name in ("nvidia-smi-535-l40s.xml", "nvidia-smi-450-gtx1080ti.xml"))
-    done = gslc(
+    done = start(
         "import",
         "nvidia-smi",
         "-",

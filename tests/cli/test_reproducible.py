@@ -17,7 +17,7 @@ from cli import Program, tree
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "team"
 PURE_PARSER = "import yaml; del yaml.CLoader; import sys; from gslc.cli.main import main; main(sys.argv[1:])"
-# Six processes that begin to build at the same moment: they are forked from one that has built before, elsewhere.
+# Twelve processes that begin to build at the same moment: they are forked from one that has built before, elsewhere.
 AT_ONCE = """
 import os, sys
 from gslc.cli.main import main
@@ -29,13 +29,13 @@ def build(file):
 assert build(sys.argv[1]) == 0
 gate, opened = os.pipe()
 processes = []
-for _ in range(6):
+for _ in range(12):
     process = os.fork()
     if not process:
         os.read(gate, 1)
         os._exit(build(sys.argv[2]))
     processes.append(process)
-os.write(opened, bytes(6))
+os.write(opened, bytes(12))
 print([os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes])
 """
 
@@ -119,5 +119,5 @@ def test_another_clock_changes_nothing(gslc: Program, tmp_path: Path, monkeypatc
 def test_two_builds_at_once_end_in_one_whole_tree(tmp_path: Path) -> None:
     first, folder = (str(example_in(tmp_path / name) / "cluster.yaml") for name in ("first", "team"))
     done = subprocess.run([sys.executable, "-c", AT_ONCE, first, folder], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f"{[0] * 6}\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{[0] * 12}\n"), done.stderr
     assert_committed_bytes(tmp_path / "team")

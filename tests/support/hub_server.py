@@ -104,6 +104,7 @@ class HubServer:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.manifests: dict[tuple[str, str], bytes] = {}
         self.blobs: dict[str, Content] = {}
+        self.closing = threading.Event()
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
@@ -114,6 +115,7 @@ class HubServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -265,10 +267,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "1000000")
         self.end_headers()
         try:
-            while True:
+            while not self.server_hub.closing.wait(0.1):
                 self.wfile.write(b" ")
                 self.wfile.flush()
-                time.sleep(0.1)
         except OSError:
             self.close_connection = True
 

@@ -11,6 +11,7 @@ from functools import cache
 import pytest
 from hub_server import FaultKind, HubServer
 from model_files import Sparse, llama_gguf, transformers_repository
+from pauses import pauses_told
 from sources import model, source
 
 from gslc.edges.facts import fetch_facts
@@ -85,11 +86,10 @@ def test_a_hub_that_stays_busy_is_given_up(
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_retry_after_is_waited_for(hub: HubServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+def test_retry_after_is_waited_for(hub: HubServer, kind: str) -> None:
     hub.fault(CONTENT[kind], "status", status=429, Retry_After="2")
-    assert fetched(hub, SOURCES[kind])[0] is not None
+    with pauses_told() as pauses:
+        assert fetched(hub, SOURCES[kind])[0] is not None
     (pause,) = pauses
     assert 2 <= pause < 3
 

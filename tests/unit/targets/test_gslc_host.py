@@ -21,6 +21,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from pauses import pauses_told
 from tests.support.plans import ROOT
 
 PROGRAM = ROOT / "templates" / "host" / "gslc_host.py"
@@ -105,14 +106,13 @@ def hub() -> Iterator[Hub]:
 
 def run(*arguments: str) -> Done:
     """The program in this process, with a clock on which pauses take no time."""
-    pauses: list[float] = []
     out, err = io.StringIO(), io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with (
             mock.patch.dict(os.environ, without_proxies(), clear=True),
             mock.patch.object(sys, "argv", [str(PROGRAM), *arguments]),
-            mock.patch.object(time, "sleep", pauses.append),
+            pauses_told() as pauses,
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as end,

@@ -103,6 +103,12 @@ def test_more_slots_than_the_engine_has_are_refused(gslc: Program, model: Path, 
     assert gslc("estimate", model, "--devices", "24GiB", "--parallel", "256").status == 0
 
 
+@pytest.mark.parametrize("given", [("-c", "8192"), ("--ctx_size", "8192"), ("--ctx-size=8192",), ("-c", "0")])
+def test_the_longest_context_does_not_hang_on_the_one_given(gslc: Program, model: Path, given: tuple[str, ...]) -> None:
+    asked = ("estimate", model, "--devices", "680MiB", "--max-context", "--format", "json")
+    assert gslc(*asked, "--", *given).json["estimate"]["max_context"] == gslc(*asked).json["estimate"]["max_context"]
+
+
 def test_the_longest_context_fits_and_one_step_more_does_not(gslc: Program, model: Path) -> None:
     size = "700MiB"
     longest = gslc("estimate", model, "--devices", size, "--max-context", "--format", "json").json["estimate"][

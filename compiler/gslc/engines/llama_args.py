@@ -109,11 +109,18 @@ class BadValueError(ValueError):
     """A value that the engine would not take; the text says what it takes."""
 
 
-def _integer(low: int, high: int = 1 << 31) -> Callable[[str], int]:
+_INTEGER = re.compile(r"-?[0-9]{1,4000}")  # int() reads other digits too, and refuses longer texts
+INT_MOST = (1 << 31) - 1  # arg.cpp reads numbers with std::stoi
+
+
+def _integer(low: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
-            raise BadValueError(f"a whole number from {low} up" if high == 1 << 31 else f"{low} to {high}")
-        return int(text)
+        value = int(text) if _INTEGER.fullmatch(text) else None
+        if value is None or value < low:
+            raise BadValueError(f"a whole number from {low} up")
+        if value > INT_MOST:
+            raise BadValueError(f"a whole number up to {INT_MOST}")
+        return value
 
     return read
 
@@ -370,7 +377,7 @@ def _apply(settings: LlamaSettings, flag: Flag, profile: EngineProfile) -> Llama
         field, read = VALUE_FIELDS[flag.setting]
         value = read(flag.values[0])
         if flag.setting == "-np":
-            if value == 0:
+            if value == 0 or (value == -1 and not profile.auto_slots):
                 raise BadValueError("a whole number from 1 up")
             value = None if value == -1 else value
         if flag.setting == "-ngl" and profile.product == "llama-box" and isinstance(value, str):

@@ -88,6 +88,54 @@ def test_layers_left_to_the_engine_are_decided_by_the_layout() -> None:
     assert "--metrics" in launch.argv
 
 
+@pytest.mark.parametrize(
+    ("args", "context", "parallel", "said"),
+    [
+        (("-c", "0"), 40960, 1, ("-c", "40960")),
+        (("--ctx-size=0",), 40960, 1, ("-c", "40960")),
+        (("--ctx_size", "0", "-np", "4"), 10240, 4, ("-c", "40960", "-np", "4")),
+        (("-c", "0", "-np", "-1"), 10240, 4, ("-c", "40960", "-np", "4", "--kv-unified")),
+        (("-np", "-1"), 8192, 4, ("-c", "32768", "-np", "4", "--kv-unified")),
+    ],
+)
+def test_the_context_is_planned_as_the_engine_shares_it_among_its_slots(
+    args: tuple[str, ...], context: int, parallel: int, said: tuple[str, ...]
+) -> None:
+    request = gguf_request(gguf_facts_of(SMALL), ONE, args=args)
+    assert BACKEND.review(request) == ()
+    choice = only(request, ONE, "one GPU")
+    assert (choice.layout.context, choice.layout.parallel) == (context, parallel)
+    assert choice.parts == only(gguf_request(gguf_facts_of(SMALL), ONE, args=said), ONE, "one GPU").parts
+
+
+def test_slots_shared_unevenly_are_counted_at_the_size_that_the_engine_makes_them() -> None:
+    # 2305 tokens are padded to 2560, and a third of that to 1024 cells
+    uneven = only(gguf_request(gguf_facts_of(SMALL), ONE, args=("-c", "2305", "-np", "3")), ONE, "one GPU")
+    whole = only(gguf_request(gguf_facts_of(SMALL), ONE, context=1024, parallel=3), ONE, "one GPU")
+    assert uneven.parts[0].gpus[0].kv_cache == whole.parts[0].gpus[0].kv_cache
+
+
+def test_the_models_own_context_contradicts_a_shorter_key_and_agrees_with_the_same() -> None:
+    facts = gguf_facts_of(SMALL)
+    (found,) = BACKEND.review(gguf_request(facts, ONE, context=8192, args=("-c", "0")))
+    assert found.message == ("model chat: -c 0 (the model's own 40960) is the total; the keys say 8192 x 1 = 8192")
+    assert BACKEND.review(gguf_request(facts, ONE, context=20480, parallel=2, args=("-c", "0"))) == ()
+
+
+def test_the_models_own_context_is_refused_where_the_file_names_none() -> None:
+    facts = gguf_facts_of(SMALL)
+    assert facts.gguf is not None
+    hyper = {key: value for key, value in facts.gguf.hyper.items() if not key.endswith("context_length")}
+    request = gguf_request(replace(facts, gguf=replace(facts.gguf, hyper=hyper)), ONE, args=("-c", "0"))
+    assert [found.code for found in BACKEND.review(request)] == ["GS304"]
+
+
+def test_a_contradiction_is_said_in_the_words_that_were_written() -> None:
+    (found,) = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, parallel=2, args=("--parallel", "-1")))
+    assert found.message == "model chat: --parallel -1 contradicts the key parallel: 2"
+    assert found.help == "keep the key parallel and remove --parallel from args"
+
+
 @pytest.mark.parametrize("flag", ["--ssl-key-file", "--ssl-cert-file"])
 def test_tls_in_the_server_is_refused_since_nothing_would_ask_it_by_https(flag: str) -> None:
     (found,) = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, args=("--metrics", flag, "/etc/x.pem")))

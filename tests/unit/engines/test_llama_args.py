@@ -92,7 +92,19 @@ def test_one_flag_twice_with_different_values_is_refused_at_the_second() -> None
 
 @pytest.mark.parametrize(
     "args",
-    [("-c",), ("-c", "many"), ("-np", "0"), ("-ts", "a,b"), ("-ctk", "q3_x"), ("-fa", "perhaps"), ("-ot", "(=CPU")],
+    [
+        ("-c",),
+        ("-c", "many"),
+        ("-c", "-1"),
+        ("-c", "2147483648"),
+        ("-c", "9" * 5000),
+        ("-c", "\u0663"),
+        ("-np", "0"),
+        ("-ts", "a,b"),
+        ("-ctk", "q3_x"),
+        ("-fa", "perhaps"),
+        ("-ot", "(=CPU"),
+    ],
 )
 def test_values_that_the_engine_refuses_are_refused(args: tuple[str, ...]) -> None:
     assert codes(read(*args)) == [(0, "GS304")]
@@ -105,6 +117,13 @@ def test_a_bare_flash_attention_switch_is_llama_box_only() -> None:
 
 def test_llama_box_knows_no_words_for_layers() -> None:
     assert [p.code for p in parse_args(("-ngl", "all"), BOX).problems] == ["GS304"]
+
+
+def test_slots_left_to_the_engine_are_for_builds_that_choose_them() -> None:
+    old = profile_of("llama.cpp", "b7000")
+    assert old
+    for profile in (old, BOX):
+        assert [p.code for p in parse_args(("-np", "-1"), profile).problems] == ["GS304"]
 
 
 def test_a_draft_model_is_said_not_to_be_counted() -> None:

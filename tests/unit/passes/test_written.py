@@ -52,6 +52,12 @@ def test_the_total_of_several_slots_is_not_cut_below_the_shortest_request() -> N
     ]  # fmt: skip
 
 
+def test_the_models_own_context_is_halved_from_the_length_it_was_trained_for() -> None:
+    read = cluster("args: [-c, '0']")
+    changes = shorter_contexts(read, read.models[0], "llama.cpp", default=8192, least=1024, trained=4096)
+    assert [change.action for change in changes] == [f"set -c in models.q.args to {n}" for n in (2048, 1024)]
+
+
 def test_a_context_in_the_key_and_in_args_is_changed_in_the_key_alone() -> None:
     first = shorter("context: 8192, args: [--max-model-len, '8192', --enforce-eager]")[0]
     assert first.action == "set models.q.context to 4096, and remove --max-model-len from models.q.args"

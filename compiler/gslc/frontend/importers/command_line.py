@@ -123,9 +123,10 @@ def _layers(_found: Findings, line: Line, _flag: str, value: str) -> bool:
 
 
 def _total_context(_found: Findings, line: Line, _flag: str, value: str) -> bool:
-    if not _INTEGER.match(value):
+    """-c 0 is the length that the model was trained for: no number that the file being imported says."""
+    if not _INTEGER.match(value) or not int(value):
         return False
-    line.total_context = int(value) or None
+    line.total_context = int(value)
     return True
 
 

@@ -296,10 +296,11 @@ def _without_context(args: tuple[str, ...]) -> tuple[str, ...]:
     kept: list[str] = []
     skip = False
     for word in args:
+        spelling, attached, _ = word.partition("=")
         if skip:
             skip = False
-        elif word in ("-c", "--ctx-size"):
-            skip = True
-        elif not word.startswith(("-c=", "--ctx-size=")):
+        elif spelling in ("-c", "--ctx-size", "--ctx_size"):
+            skip = not attached
+        else:
             kept.append(word)
     return tuple(kept)

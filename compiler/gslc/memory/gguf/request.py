@@ -11,6 +11,7 @@ from gslc.engines.llama_settings import KV_CACHE_TYPES, GpuLayers, LlamaSettings
 from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import Model
 from gslc.ir.record import dataclass
+from gslc.memory.gguf.runtime import AUTO_SLOTS
 from gslc.memory.gguf.shape import ModelShape
 from gslc.memory.gguf.types import block_elements, is_quantized
 
@@ -57,8 +58,10 @@ def resolve(
     parsed = parse_args(model.args, profile, allow_owned=whole_command)
     given = parsed.settings
     problems: list[ArgProblem | KeyProblem] = list(parsed.problems)
+    if "-np" in parsed.given and given.parallel is None and not _misread(parsed, "-np"):
+        given = replace(given, parallel=AUTO_SLOTS, unified=True)  # server.cpp: "n_parallel is set to auto"
     parallel = _agreed(model.parallel, given.parallel, "parallel", "-np", parsed, problems) or 1
-    context = _context(model, given, parallel, shape, parsed, problems)
+    length = _context(model, given, parallel, shape, parsed, problems)
     cache_type = model.kv_cache_type
     if cache_type is not None and cache_type not in KV_CACHE_TYPES:
         problems.append(
@@ -77,7 +80,7 @@ def resolve(
     split = _agreed(split, given.tensor_split, "tensor_split", "-ts", parsed, problems)
     settings = replace(
         given,
-        context_tokens=context * parallel,
+        context_tokens=length.total,
         parallel=parallel,
         unified=bool(given.unified),
         key_type=key_type,
@@ -90,13 +93,13 @@ def resolve(
         flash=given.flash or ("auto" if profile.flash_takes_value else given.flash),
     )
     if facts.kind in ("embedding", "reranker"):
-        settings = _whole_request_batches(settings, parsed, context)
+        settings = _whole_request_batches(settings, parsed, length.request)
     problems.extend(_engine_rules(settings, shape, parsed, profile))
     pinned = isinstance(gpu_layers, int)
     return Resolved(
         settings=settings,
         parsed=parsed,
-        context=context,
+        context=length.request,
         parallel=parallel,
         layers_pinned=pinned,
         problems=tuple(problems),
@@ -119,22 +122,38 @@ def _agreed(
     problems: list[ArgProblem | KeyProblem],
 ) -> T | None:
     """The value of a setting that may be given as a key and in `args`; two different values are an error."""
-    if flag not in parsed.given:
-        return key_value if key_value is not None else None
+    if flag not in parsed.given or _misread(parsed, flag):
+        return key_value
     if key_value is not None and key_value != arg_value:
+        written = [one for one in parsed.flags if one.setting == flag][-1]
         problems.append(
             ArgProblem(
                 code="GS306",
-                index=parsed.index_of(flag) or 0,
-                message=f"{flag} {_words(arg_value)} contradicts the key {key}: {_words(key_value)}",
-                help=f"keep the key {key} and remove {flag} from args",
+                index=written.index,
+                message=f"{' '.join((written.spelling, *written.values))} contradicts the key {key}: "
+                f"{_words(key_value)}",
+                help=f"keep the key {key} and remove {written.spelling} from args",
             )
         )
     return arg_value
 
 
+def _misread(parsed: ParsedArgs, setting: str) -> bool:
+    """Whether a value of the setting was refused."""
+    refused = {problem.index for problem in parsed.problems if problem.severity == "error"}
+    return any(flag.index in refused for flag in parsed.flags if flag.setting == setting)
+
+
 def _words(value: object) -> str:
     return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Length:
+    """Tokens of one request, and of all slots together as the engine is told (-c)."""
+
+    request: int
+    total: int
 
 
 def _context(
@@ -144,35 +163,50 @@ def _context(
     shape: ModelShape,
     parsed: ParsedArgs,
     problems: list[ArgProblem | KeyProblem],
-) -> int:
-    """Tokens of one request: the key, or the engine's total of -c shared among the slots."""
+) -> _Length:
+    """The key `context`, or the engine's total of -c shared among the slots; -c 0 is what the model was trained for."""
     trained = shape.integer("context_length")
-    if "-c" in parsed.given and given.context_tokens:
-        share = given.context_tokens if given.unified else max(1, given.context_tokens // parallel)
-        if model.context is not None and model.context * parallel != given.context_tokens:
+    if "-c" in parsed.given and given.context_tokens is not None:
+        total = given.context_tokens or trained
+        said = f"-c {given.context_tokens}" + ("" if given.context_tokens else f" (the model's own {trained})")
+        if not total:
+            problems.append(_untold(parsed))
+        elif model.context is not None and model.context * parallel != total:
             problems.append(
                 ArgProblem(
                     code="GS306",
                     index=parsed.index_of("-c") or 0,
-                    message=f"-c {given.context_tokens} is the total; the keys say {model.context} x {parallel} = "
+                    message=f"{said} is the total; the keys say {model.context} x {parallel} = "
                     f"{model.context * parallel}",
                     help="keep the key context and remove -c from args",
                 )
             )
-        return share if not given.unified else max(1, given.context_tokens // parallel)
-    if model.context is not None:
-        if trained and model.context > trained:
-            problems.append(
-                KeyProblem(
-                    code="GS314",
-                    key="context",
-                    severity="warning",
-                    message=f"context {model.context} is longer than the {trained} tokens the model was trained for",
-                    help=f"set context: {trained} or less, or give --rope-scaling in args",
-                )
+        total = total or DEFAULT_CONTEXT
+        return _Length(request=max(1, total // parallel), total=total)
+    context = model.context
+    if context is None:
+        context = min(DEFAULT_CONTEXT, trained) if trained else DEFAULT_CONTEXT
+    elif trained and context > trained:
+        problems.append(
+            KeyProblem(
+                code="GS314",
+                key="context",
+                severity="warning",
+                message=f"context {context} is longer than the {trained} tokens the model was trained for",
+                help=f"set context: {trained} or less, or give --rope-scaling in args",
             )
-        return model.context
-    return min(DEFAULT_CONTEXT, trained) if trained else DEFAULT_CONTEXT
+        )
+    return _Length(request=context, total=context * parallel)
+
+
+def _untold(parsed: ParsedArgs) -> ArgProblem:
+    """-c 0 for a file that does not name the length it was trained for."""
+    return ArgProblem(
+        code="GS304",
+        index=parsed.index_of("-c") or 0,
+        message="-c 0 is the context that the model was trained for, and its file names none",
+        help="give -c a number of tokens",
+    )
 
 
 def _engine_rules(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gslc.engines.paths import source_of_other
 from gslc.ir.diagnostic import Evidence
-from gslc.ir.facts import OtherQuantization
+from gslc.ir.facts import ModelFacts, OtherQuantization
 from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.placement import Candidates, HostClass, Options, Request
 from gslc.ir.record import dataclass
@@ -53,7 +53,14 @@ def _changes(trial: _Trial) -> Iterator[Tried]:
         yield Tried(what=joined.what, action=joined.action, places=joined.places)
     yield from _free_layout(trial, where)
     if request.facts is not None and not model.requirements:
-        lengths = shorter_contexts(cluster, model, request.backend, default=DEFAULT_CONTEXT, least=SHORTEST_CONTEXT)
+        lengths = shorter_contexts(
+            cluster,
+            model,
+            request.backend,
+            default=DEFAULT_CONTEXT,
+            least=SHORTEST_CONTEXT,
+            trained=_trained(request.facts),
+        )
         yield from map(trial.change, lengths)
         yield from _quantizations(trial)
         if request.facts.gguf is not None:
@@ -71,6 +78,12 @@ def _changes(trial: _Trial) -> Iterator[Tried]:
         action = f"remove {path_of(cluster, model, 'gpus')}, so that all GPUs may be used"
         yield trial.model("all GPUs", action, replace(model, gpus=()))
     yield from _one_more_card(trial)
+
+
+def _trained(facts: ModelFacts) -> int:
+    """The length that a GGUF model was trained for; 0 where its file does not say."""
+    length = facts.gguf.hyper.get(f"{facts.gguf.architecture}.context_length") if facts.gguf is not None else None
+    return length if isinstance(length, int) else 0
 
 
 def _free_layout(trial: _Trial, where: str) -> Iterator[Tried]:

@@ -73,8 +73,13 @@ def without(args: tuple[str, ...], found: tuple[Found, ...]) -> tuple[str, ...]:
     return tuple(word for at, word in enumerate(args) if at not in gone)
 
 
-def shorter_contexts(cluster: Cluster, model: Model, backend: str, *, default: int, least: int) -> Iterator[Change]:
-    """The model with half its context, a quarter and so on, where it is written: a key, or an item of `args`."""
+def shorter_contexts(
+    cluster: Cluster, model: Model, backend: str, *, default: int, least: int, trained: int = 0
+) -> Iterator[Change]:
+    """The model with half its context, a quarter and so on, where it is written: a key, or an item of `args`.
+
+    trained: the length that the model was trained for, which llama-server's -c 0 stands for.
+    """
     found = found_in(model.args, CONTEXT_SPELLINGS.get(backend, ()))
     if not found:
         context = (model.context or default) // 2
@@ -86,7 +91,7 @@ def shorter_contexts(cluster: Cluster, model: Model, backend: str, *, default: i
     last, args = found[-1], path_of(cluster, model, "args")
     # llama-server's -c is the total of all its slots
     slots = 1 if backend == "vllm" or model.context is not None else model.parallel or 1
-    context = (model.context or human_integer(last.value) or 0) // 2
+    context = (model.context or human_integer(last.value) or trained) // 2
     while context >= least * slots:
         if model.context is not None:
             action = f"set models.{model.name}.context to {context}, and remove {last.spelling} from {args}"

@@ -103,6 +103,7 @@ def test_vllm_flags_become_keys_or_stay_arguments(command: str, key: str, value:
         ("-hf a/b:Q4_K_M -c 8192 -np 2", "context", 4096),
         ("-hf a/b:Q4_K_M -np 2 --ctx-size 8192", "context", 4096),
         ("-hf a/b:Q4_K_M -c 1000 -np 3", "args", ("-c", "1000")),
+        ("-hf a/b:Q4_K_M -c 0", "args", ("-c", "0")),
         ("-hf a/b:Q4_K_M -c 0", "context", None),
         ("-hf a/b:Q4_K_M -ngl 99", "gpu_layers", None),
         ("-hf a/b:Q4_K_M -ngl 20", "gpu_layers", 20),

@@ -88,6 +88,13 @@ def test_engine_arguments_are_understood_as_they_stand(gslc: Program, model: Pat
     assert run.json["estimate"]["devices"][0]["kv_cache"] == 2 * 8192 * 2 * 128 // 32 * 34
 
 
+@pytest.mark.parametrize("given", [("--gpu-layers", "99"), ("--", "-ngl", "99")])
+def test_more_layers_than_there_are_mean_all_of_them(gslc: Program, model: Path, given: tuple[str, ...]) -> None:
+    run = gslc("estimate", model, "--devices", "4GiB", "--format", "json", *given)
+    assert (run.status, run.json["estimate"]["gpu_layers"]) == (0, 3)
+    assert [(found["code"], found["severity"]) for found in run.json["diagnostics"]] == [("GS315", "note")]
+
+
 def test_contradictions_are_located_errors(gslc: Program, model: Path) -> None:
     run = gslc("estimate", model, "--devices", "4GiB,4GiB", "--format", "json", "--",
                "-ts", "1,2,3", "-fa", "off", "-ctv", "q8_0", "-ngl", "1", "-ngl", "2")  # fmt: skip

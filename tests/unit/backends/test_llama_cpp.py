@@ -69,7 +69,14 @@ def test_the_switches_open_the_ways_beyond_one_host_and_beyond_the_cards() -> No
 
 
 @pytest.mark.parametrize(
-    "keys", [{"args": ("-ngl", "99")}, {"args": ("-ngl", "all")}, {"gpu_layers": 37}, {"args": ("-ngl", "37")}]
+    "keys",
+    [
+        {"args": ("-ngl", "99")},
+        {"args": ("-ngl", "all")},
+        {"gpu_layers": 37},
+        {"gpu_layers": 99},
+        {"args": ("-ngl", "37")},
+    ],
 )
 def test_all_layers_pinned_are_never_left_to_the_cpu(keys: dict[str, object]) -> None:
     found = options_on(BACKEND, gguf_request(gguf_facts_of(SMALL), TWO, cpu_offload=True, **keys), TWO)
@@ -78,6 +85,18 @@ def test_all_layers_pinned_are_never_left_to_the_cpu(keys: dict[str, object]) ->
     assert [(one.what, one.rule) for one in found.refused] == [("CPU", "gpu_layers")]
     bare = host_of("cpu")
     assert options_on(BACKEND, gguf_request(gguf_facts_of(SMALL), bare, cpu_offload=True, **keys), bare).fixed == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said", "column"),
+    [({"gpu_layers": 99}, "gpu_layers", 1), ({"args": ("--metrics", "--gpu-layers", "99")}, "-ngl", 2)],
+)
+def test_more_layers_than_the_model_has_are_all_of_them_and_that_is_said(
+    keys: dict[str, object], said: str, column: int
+) -> None:
+    (found,) = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, **keys))
+    assert (found.code, found.severity, found.place.column) == ("GS315", "note", column)
+    assert found.message.startswith(f"model chat: {said} 99 means all 37 layers")
 
 
 def test_layers_left_to_the_engine_are_decided_by_the_layout() -> None:
@@ -322,7 +341,6 @@ def test_no_image_is_published_for_ascend_cards() -> None:
         ({"context": 4096, "args": ("-c", "2048")}, "GS306"),
         ({"kv_cache_type": "q8_0", "args": ("-fa", "off")}, "GS308"),
         ({"args": ("-sm", "row")}, "GS317"),
-        ({"gpu_layers": 99}, "GS315"),
         ({"tensor_split": (1, 1)}, "GS307"),
         ({"args": ("-ts", "1,1,2")}, "GS307"),
         ({"env": (("LLAMA_ARG_CTX_SIZE", "1"),)}, "GS316"),

@@ -81,8 +81,9 @@ CODES: CodeTable = {
     ),
     "GS315": CodeEntry(
         title="more layers than the model has",
-        meaning="`gpu_layers` counts the blocks and the output layer.",
-        remedy="Use the number in the message, or less.",
+        meaning="`gpu_layers` (or -ngl) counts the blocks and the output layer, and is larger than their number. As in "
+        "llama.cpp, where 99 is a common way to say it, all layers are then pinned to GPUs.",
+        remedy="Nothing must be done; the number in the message says the same.",
     ),
     "GS316": CodeEntry(
         title="engine settings in the environment",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from gslc.engines.llama_args import ArgProblem
 from gslc.engines.llama_profile import EngineProfile, Product, profile_of
 from gslc.engines.paths import source_of
-from gslc.ir.diagnostic import Diagnostic, Outcome, Place, has_errors
+from gslc.ir.diagnostic import Diagnostic, Outcome, Place, Severity, has_errors
 from gslc.ir.estimate import Estimate, EstimateAsk
 from gslc.ir.facts import GgufFacts, ModelFacts
 from gslc.ir.inputs import Model
@@ -135,10 +136,9 @@ class _Asker:
             place = Place(file="engine arguments", column=problem.index + 1)
         else:
             place = Place(file=OPTIONS.get(problem.key, problem.key))
-        severity = "warning" if problem.severity == "warning" else "error"
         return Diagnostic(
             code=problem.code,
-            severity="warning" if severity == "warning" else "error",
+            severity=cast("Severity", problem.severity),
             message=problem.message,
             place=place,
             help=problem.help,

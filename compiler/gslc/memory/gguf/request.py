@@ -264,15 +264,17 @@ def _engine_rules(
             )
         )
     layers = shape.blocks + 1
-    if isinstance(settings.gpu_layers, int) and settings.gpu_layers > layers and "-ngl" not in parsed.given:
-        found.append(
-            KeyProblem(
-                code="GS315",
-                key="gpu_layers",
-                message=f"gpu_layers {settings.gpu_layers}: the model has {layers} layers with the output layer",
-                help=f"use {layers} or less",
-            )
+    if shape.blocks and isinstance(settings.gpu_layers, int) and settings.gpu_layers > layers:
+        said = "-ngl" if "-ngl" in parsed.given else "gpu_layers"
+        many = _where(
+            parsed,
+            ("-ngl",),
+            "gpu_layers",
+            "GS315",
+            f"{said} {settings.gpu_layers} means all {layers} layers, the output layer counted: the model has no more",
+            f"write {layers} to say the same",
         )
+        found.append(replace(many, severity="note"))
     return found
 
 

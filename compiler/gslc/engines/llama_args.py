@@ -25,6 +25,7 @@ OWNED = {
     "--mmproj": "mmproj",
     "-mmu": "mmproj",
     "--api-key": "api_key",
+    "--api-key-file": "api_key",
     "-fit": "gpu_layers",
     "-dev": "gpus",
     "--rpc-server-host": "distributed",
@@ -36,6 +37,9 @@ OWNED = {
 ENDING = frozenset({"-h", "--version", "--list-devices", "-cl", "--completion-bash"})
 # Settings with which the server answers https alone, which neither the waits for its health nor endpoints.json speak.
 SECURED = frozenset({"--ssl-key-file", "--ssl-cert-file"})
+# Settings that move every route, /health too, below a path (server-http.cpp, path_prefix); and there /health wants the
+# API key, since the list of public routes holds it without the prefix.
+MOVED = frozenset({"--api-prefix"})
 # Settings that load more than the model: the estimate can't know what is in those files.
 UNCOUNTED = {
     "-md": "a draft model",
@@ -235,6 +239,14 @@ def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bo
         if flag.setting in SECURED and not allow_owned:
             message = f"with {flag.spelling} {profile.product} answers https, and its health is asked for by http"
             remedy = f"remove {flag.spelling}, and terminate TLS in a proxy in front of it"
+            problems.append(ArgProblem(code="GS303", index=flag.index, message=message, help=remedy))
+            continue
+        if flag.setting in MOVED and not allow_owned:
+            message = (
+                f"with {flag.spelling} {profile.product} answers below {flag.values[0]} alone, and its health and "
+            )
+            message += "what endpoints.json and litellm/config.yaml name lie at the root"
+            remedy = f"remove {flag.spelling}, and let the proxy in front of it strip the path"
             problems.append(ArgProblem(code="GS303", index=flag.index, message=message, help=remedy))
             continue
         if flag.setting in ENDING:

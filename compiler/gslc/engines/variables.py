@@ -59,6 +59,8 @@ OWN: Mapping[str, tuple[OwnVariable, ...]] = {
             "remove it, and pin cards with gpus: [host/0]",
         ),
     ),
+    # tools/server/server-http.cpp of b11669: Vertex AI's variables set port and routes, over the command line
+    "llama.cpp": (_own("AIP_[A-Z_]+", "with it llama-server takes another port than the plan's", "remove it"),),
 }
 # The variable in which an engine is told the API key that `api_key` names.
 KEY_VARIABLES: Mapping[str, str] = {"vllm": "VLLM_API_KEY", "llama.cpp": "LLAMA_API_KEY"}

@@ -30,6 +30,8 @@ OWNED = {
 # Flags with which vLLM answers https alone (uvicorn: a key file or a certificate turns TLS on), which neither the waits
 # for its health nor endpoints.json speak.
 SECURED = frozenset({"--ssl-keyfile", "--ssl-certfile"})
+# Flags with which nothing answers http (--grpc: gRPC on the same port; serve.py: no API server is a headless node).
+SILENT = frozenset({"--grpc", "--api-server-count"})
 # Flags with which the program prints something and ends.
 ENDING = frozenset({"-h", "--help", "-v", "--version"})
 # Flags with a model key of their own; both may be given where they agree.

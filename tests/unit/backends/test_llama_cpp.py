@@ -162,6 +162,18 @@ def test_tls_in_the_server_is_refused_since_nothing_would_ask_it_by_https(flag: 
     assert found.help == f"remove {flag}, and terminate TLS in a proxy in front of it"
 
 
+def test_a_prefix_of_all_routes_is_refused_since_health_is_asked_for_at_the_root() -> None:
+    (found,) = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, args=("--metrics", "--api-prefix=/llama")))
+    assert (found.code, found.place.column) == ("GS303", 2)
+    assert "answers below /llama alone" in found.message
+    assert found.help == "remove --api-prefix, and let the proxy in front of it strip the path"
+
+
+def test_a_file_of_api_keys_is_refused_since_the_routers_file_would_not_have_them() -> None:
+    (found,) = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, args=("--api-key-file", "/etc/keys")))
+    assert (found.code, found.help) == ("GS303", "remove it and use the key api_key")
+
+
 def test_several_cards_take_whole_layers_that_add_up() -> None:
     (way,) = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), TWO), TWO).elastic
     choice = way.fit((free(TWO),))

@@ -255,6 +255,13 @@ def test_a_context_beyond_the_maximum_is_refused_unless_allowed() -> None:
     assert review(QWEN, context=65_536, env=(("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1"),)) == []
 
 
+@pytest.mark.parametrize("args", [("--grpc",), ("--api-server-count", "0"), ("-asc", "-1"), ("--api_server_count=0",)])
+def test_a_server_that_answers_no_http_is_refused(args: tuple[str, ...]) -> None:
+    (found,) = review(LLAMA, args=("--enforce-eager", *args))
+    assert (found.code, found.place.column) == ("GS347", 2)
+    assert review(LLAMA, args=("--api-server-count", "2")) == []
+
+
 @pytest.mark.parametrize("flag", ["--ssl-keyfile", "--ssl-certfile"])
 def test_tls_in_the_server_is_refused_since_nothing_would_ask_it_by_https(flag: str) -> None:
     (found,) = review(LLAMA, args=("--enforce-eager", flag, "/etc/ssl/x.pem"))

@@ -45,6 +45,13 @@ def test_what_a_start_of_vllm_decides_is_refused_at_its_place_with_the_reason(na
     assert said(f"env: {{{name}: '1'}}", "llama.cpp") == []
 
 
+@pytest.mark.parametrize("name", ["AIP_MODE", "AIP_HTTP_PORT"])
+def test_variables_that_move_llama_server_to_another_port_are_refused(name: str) -> None:
+    (found,) = said(f"env: {{{name}: PREDICTION}}", "llama.cpp")
+    assert (found.code, found.help) == ("GS161", "remove it")
+    assert said(f"env: {{{name}: PREDICTION}}") == []
+
+
 @pytest.mark.parametrize(
     "name",
     [

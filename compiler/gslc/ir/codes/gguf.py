@@ -17,7 +17,8 @@ CODES: CodeTable = {
         title="flag that gslc sets",
         meaning="Addresses, ports, the model file, RPC servers and the like follow from the plan; a second value for "
         "them would contradict it. With --ssl-key-file or --ssl-cert-file the server answers https, and "
-        "health checks and endpoints.json don't. A flag that only prints, such as `--help`, would end the program.",
+        "health checks and endpoints.json don't; with --api-prefix it answers below a path, and they ask at the root. "
+        "A flag that only prints, such as `--help`, would end the program.",
         remedy="Remove the flag and use the key that the message names.",
     ),
     "GS304": CodeEntry(

@@ -45,7 +45,8 @@ CODES: CodeTable = {
         title="flag that gslc sets itself",
         meaning="Address, port, node rank and the like follow from the placement; a second value would contradict it. "
         "With --ssl-keyfile or --ssl-certfile vLLM answers https, and neither health checks nor endpoints.json do. "
-        "A flag that only prints, such as `--help`, would end the program.",
+        "With --grpc or --api-server-count 0 nothing answers http. A flag that only prints, such as `--help`, would end "
+        "the program.",
         remedy="Remove the flag; use the model key that the message names where there is one.",
     ),
     "GS348": CodeEntry(

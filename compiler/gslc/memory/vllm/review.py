@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gslc.engines.vllm_command import ENDING, KEYED, OWNED, SECURED, utilization_words
+from gslc.engines.vllm_command import ENDING, KEYED, OWNED, SECURED, SILENT, utilization_words
 from gslc.engines.vllm_flags import Argument
 from gslc.engines.vllm_ray import EXECUTOR_FLAG
 from gslc.ir.diagnostic import Diagnostic, Excluded, Severity
@@ -142,6 +142,13 @@ def _owned(request: Request, view: View) -> Iterator[Diagnostic]:
             )
             help_line = f"remove {argument.flag}, and terminate TLS in a proxy in front of it"
             yield _say(request, "GS347", message, ("args", argument.index), help_line)
+        elif argument.flag in SILENT and not argument.off and not _is_positive(argument.value):
+            written = " ".join((argument.flag, argument.value or "")).rstrip()
+            message = (
+                f"with {written} vLLM does not answer http, by which its health is asked for: it would never be ready"
+            )
+            help_line = f"remove {argument.written.partition('=')[0]}"
+            yield _say(request, "GS347", message, ("args", argument.index), help_line)
         elif argument.flag in ENDING:
             message = f"with {argument.flag} vLLM prints and ends: nothing would be served"
             yield _say(request, "GS347", message, ("args", argument.index), f"remove {argument.flag}")
@@ -153,6 +160,11 @@ def _owned(request: Request, view: View) -> Iterator[Diagnostic]:
                 ("args", argument.index),
                 "use `replicas`",
             )
+
+
+def _is_positive(value: str | None) -> bool:
+    """Whether a value is a number above 0."""
+    return value is not None and value.isascii() and value.isdigit() and int(value[:9]) > 0
 
 
 def _clashes(request: Request, view: View) -> Iterator[Diagnostic]:

@@ -15,7 +15,7 @@ from gslc.ir.placement import Assignment, Choice, HostClass, Options, Request
 from gslc.ir.plan import Launch, Layout
 from gslc.ir.record import dataclass
 from gslc.memory.stated import stated_options
-from gslc.memory.vllm.options import Asker, vllm_options
+from gslc.memory.vllm.options import Asker, vllm_options, would_do
 from gslc.memory.vllm.over_hosts import RELEASE_KEY, OverHosts
 from gslc.memory.vllm.partition import partition_of
 from gslc.memory.vllm.review import LONG_CONTEXT, keys_of, review_model
@@ -31,6 +31,7 @@ class Vllm:
     default_pin: EnginePin = field(default_factory=lambda: EnginePin(version=DEFAULT_VERSION))
     # By identity of the request, which is kept so that its identity stays its own.
     wide: dict[tuple[int, str, str], tuple[Request, OverHosts]] = field(default_factory=dict, compare=False, repr=False)
+    needs: dict[tuple[int, str], tuple[Request, Excluded]] = field(default_factory=dict, compare=False, repr=False)
 
     def review(self, request: Request) -> tuple[Diagnostic, ...]:
         """Flags, values, clashes between keys and args, context and layout, for every release that could run it."""
@@ -82,7 +83,7 @@ class Vllm:
             exclusive=model.exclusive_gpus,
         )
         over_hosts = self._over_hosts(request, host_class, view, asker).of if model.distributed else None
-        return vllm_options(view, host_class, asker, over_hosts)
+        return vllm_options(view, host_class, asker, over_hosts, lambda: self._needed(request, view))
 
     def engine_version(self, request: Request, host_class: HostClass) -> str:
         """The pinned release, or the one that the tag of the model's own image names."""
@@ -102,6 +103,14 @@ class Vllm:
             peers = self._hosts(request, view.version)
             made = OverHosts(view, asker, peers, hosts=len(request.cluster.hosts), arch=host_class.arch)
             known = self.wide[key] = (request, made)
+        return known[1]
+
+    def _needed(self, request: Request, view: View) -> Excluded:
+        """What would fit somewhere, worked out once for all classes of hosts."""
+        key = (id(request), view.version)
+        known = self.needs.get(key)
+        if known is None:
+            known = self.needs[key] = (request, would_do(view))
         return known[1]
 
     def _hosts(self, request: Request, version: str) -> tuple[Host, ...]:

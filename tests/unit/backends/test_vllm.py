@@ -25,6 +25,7 @@ from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import EnginePin, GpuKind, Host, Requirement, RequirementPart, SecretRef
 from gslc.ir.lock import Seat
 from gslc.ir.placement import Assignment, Request
+from gslc.memory.vllm.options import would_do
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct"
 BIG, MOE, PHI = "Qwen/Qwen2.5-32B-Instruct", "mistralai/Mixtral-8x22B-v0.1", "microsoft/Phi-3-mini-4k-instruct"
@@ -392,6 +393,27 @@ def test_where_nothing_fits_the_sizes_and_cards_that_would_do_are_named() -> Non
         assert choices_of(request_of(QWEN, FOUR, tensor_parallel=cards), host_of("enough", *[enough] * cards))
         assert not choices_of(request_of(QWEN, FOUR, tensor_parallel=cards), host_of("less", *[less] * cards))
     assert "tensor parallel 3" not in said.detail
+
+
+def test_what_would_do_is_worked_out_once_for_all_classes_of_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("gslc.backends.vllm.would_do", lambda view: asked.append(view) or would_do(view))
+    hosts = [host_of(name, *[T4] * cards) for name, cards in (("a", 1), ("b", 2), ("c", 3))]
+    request = request_of(BIG, *hosts)
+    said = {BACKEND.options(request, class_of(host)).refused[-1] for host in hosts}
+    assert [(len(asked), one.rule) for one in said] == [(1, "would fit")]
+
+
+def test_what_would_do_keeps_to_the_stages_that_a_partition_names() -> None:
+    small = host_of("old", T4)
+    env = (("VLLM_PP_LAYER_PARTITION", "20,12"),)
+    said = BACKEND.options(request_of(LLAMA, small, distributed=True, env=env), class_of(small)).refused[-1]
+    assert said.rule == "would fit"
+    assert said.detail.startswith("tensor parallel 1 x pipeline parallel 2 on cards of ")
+    (size, *_) = (int(found) for found in re.findall(r"on cards of (\d+) GiB", said.detail))
+    card = GpuKind(model="", vendor="nvidia", memory_bytes=size * GIB, compute_capability=(8, 9))
+    enough = host_of("new", card, card)
+    assert choices_of(request_of(LLAMA, enough, pipeline_parallel=2, env=env), enough)
 
 
 def test_encoders_read_a_request_in_one_step() -> None:

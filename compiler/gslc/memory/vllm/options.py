@@ -44,8 +44,13 @@ class Asker:
     exclusive: bool
 
 
-def vllm_options(view: View, host_class: HostClass, asker: Asker, over_hosts: OverSeveral | None) -> Options:
-    """One GPU, else the smallest legal tensor-parallel size on cards of one kind; over hosts only if `distributed`."""
+def vllm_options(
+    view: View, host_class: HostClass, asker: Asker, over_hosts: OverSeveral | None, needed: Callable[[], Excluded]
+) -> Options:
+    """One GPU, else the smallest legal tensor-parallel size on cards of one kind; over hosts only if `distributed`.
+
+    needed: what would do, asked for where nothing fits; it is the same for all classes.
+    """
     fixed: list[Choice] = []
     refused: list[Excluded] = []
     for kind, indices in _by_kind(host_class):
@@ -63,7 +68,7 @@ def vllm_options(view: View, host_class: HostClass, asker: Asker, over_hosts: Ov
             fixed.extend(wide)
             refused.extend(() if found else against_wide)
     if not fixed:
-        refused.append(would_do(view))
+        refused.append(needed())
     return Options(fixed=tuple(fixed), refused=tuple(dict.fromkeys(refused)))
 
 
@@ -180,7 +185,7 @@ MEASURED_VERSION = "0.26.0"  # the memory constants come from this release
 
 def would_do(view: View) -> Excluded:
     """What would work: the legal sizes up to 16, and how large their cards must be for one request of the context."""
-    stages = view.pipeline_parallel or 1
+    stages = view.pipeline_parallel or (1 if view.partition is None else len(view.partition))
     said = [
         f"{layout_words(size, stages)} on cards of {-(-card_bytes(view, size, stages) // GIB)} GiB"
         for size in range(1, MOST_SIZES + 1)

@@ -81,7 +81,7 @@ CASES = {
         for version in ("0.9.2", "0.26.0")
         for what, given, hint, line in (
             ("no address", "", "set hosts.atlas.address", 12),
-            ("an address of no other host", "    address: 127.0.0.1\n", "set hosts.atlas.address to the address under which borea", 7),
+            ("an address of no other host", "    address: 127.0.0.1\n", "set hosts.atlas.address to the address under which", 13),
         )
     },
     "systemd on macOS": (HOSTS.replace("    memory: 64GiB\n", "    memory: 64GiB\n    os: darwin\n") + CUSTOM, "raw_exec", (6, 7, 8, 9, 12, 3, 11)),
@@ -104,6 +104,27 @@ def test_a_mistake_is_located_and_helped_and_nothing_is_written(
     assert any(hint in d["message"] + (d["help"] or "") for d in errors), errors
     assert all(d["help"] for d in errors), errors
     assert not (tmp_path / "build").exists()
+
+
+def test_an_address_that_leads_to_no_other_host_is_shown_beside_the_refusal(
+    gslc: Program, hub: HubServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(HOSTS.replace("10.0.0.11", "127.0.0.1") + SPANNING.format(version="0.26.0"))
+    (found,) = gslc("build", path, "--format", "json").json["diagnostics"]
+    assert (found["code"], found["line"]) == ("GS405", 13)
+    assert [(one["line"], one["message"]) for one in found["related"]] == [(7, "the address of atlas")]
+
+
+def test_two_hosts_of_one_address_are_said_once(gslc: Program, hub: HubServer, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(HOSTS.replace("10.0.0.11", "10.0.0.12") + SPANNING.format(version="0.26.0"))
+    assert set(gslc("build", path, "--format", "json").codes) - {"GS364"} == {"GS663"}
+    one_host = SPANNING.format(version="0.26.0").replace(
+        ", distributed: true, tensor_parallel: 1, pipeline_parallel: 2", ""
+    )
+    path.write_text(HOSTS.replace("10.0.0.11", "10.0.0.12") + one_host)
+    assert set(gslc("build", path, "--format", "json").codes) - {"GS364"} == {"GS167"}
 
 
 def test_a_key_given_twice_hides_no_other_mistake(gslc: Program, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+from gslc.engines.addresses import socket_address
 from gslc.ir.inputs import Cluster
 from gslc.ir.output import OutputFile
 from gslc.ir.plan import Instance, Plan
 from gslc.ir.record import dataclass
-from gslc.targets.addresses import ANY_ADDRESS, socket_address
+from gslc.targets.addresses import ANY_ADDRESS
 from gslc.targets.quoting_yaml import key as quoted
 
 # LiteLLM's `mode` of a model, which decides how its health check asks; chat and vision need none.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gslc.engines.addresses import is_loopback
 from gslc.ir.diagnostic import Diagnostic, Related
 from gslc.ir.inputs import Cluster
 from gslc.ir.plan import Instance, Shard
-from gslc.targets.addresses import ANY_ADDRESS, is_loopback, remote_address, shards_by_name
+from gslc.targets.addresses import ANY_ADDRESS, remote_address, shards_by_name
 
 
 def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:

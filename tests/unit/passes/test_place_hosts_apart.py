@@ -107,6 +107,31 @@ def test_a_host_without_an_address_is_told_to_set_it() -> None:
     assert found.help == "set hosts.alpha.address"
 
 
+def test_a_host_whose_address_means_every_host_itself_is_told_to_change_it() -> None:
+    hosts = [replace(host_of("alpha", *TWO), address="localhost"), host_of("beta", *TWO)]
+    found = error(hosts, chat())
+    assert found.code == "GS405"
+    assert found.message.endswith("each with an address; localhost of alpha means each host itself")
+    assert found.help == "set hosts.alpha.address to the address under which the others reach it"
+
+
+def test_hosts_that_can_be_reached_are_taken_before_one_that_cannot() -> None:
+    hosts = [replace(host_of("alpha", *TWO), address="127.0.0.1"), host_of("beta", *TWO), host_of("gamma", *TWO)]
+    assert set(where(placed(hosts, chat()))["chat-0"].split()) == {"beta:0,1", "gamma:0,1"}
+
+
+def test_a_locked_replica_does_not_stay_on_a_host_that_can_no_longer_be_reached() -> None:
+    hosts = [host_of(name, *TWO) for name in ("alpha", "beta", "gamma")]
+    before = placed(hosts, chat())
+    moved = replace(hosts[0], address="127.0.0.1")
+    after = placed([moved, *hosts[1:]], chat(), lock=locked(before))
+    assert set(where(before)["chat-0"].split()) == {"alpha:0,1", "beta:0,1"}
+    assert set(where(after)["chat-0"].split()) == {"beta:0,1", "gamma:0,1"}
+    assert after.value is not None
+    reasons = [decision.because for one in after.value.assignments for decision in one.decisions]
+    assert any("the address 127.0.0.1 of host alpha does not lead to it from other hosts" in text for text in reasons)
+
+
 def test_hosts_under_different_targets_are_told_which() -> None:
     hosts = [host_of("alpha", *TWO), host_of("beta", *TWO, target="systemd"), host_of("gamma", RTX_4090)]
     hosts[0] = replace(hosts[0], target="compose")

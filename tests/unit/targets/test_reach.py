@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from tests.support.plans import make_cluster, make_host, make_instance, make_launch, make_plan, templates
 
+from gslc.engines.addresses import is_loopback
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import Host
 from gslc.ir.plan import Instance
-from gslc.targets.addresses import is_loopback
 from gslc.targets.compose import ComposeTarget
 from gslc.targets.nomad import NomadTarget
 from gslc.targets.systemd import SystemdTarget

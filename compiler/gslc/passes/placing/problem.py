@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
+from gslc.engines.addresses import is_loopback
 from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.nvlink import Links, links_of
@@ -298,7 +299,7 @@ class Problem:
     kinds: tuple[tuple[int, ...], ...]  # per host and card: the number of its kind
     one_kind: tuple[bool, ...]
     kind_numbers: Mapping[GpuKind, int]
-    reachable: tuple[bool, ...]  # has an address
+    reachable: tuple[bool, ...]  # has an address, and one that leads to it from other hosts
     links: tuple[Links, ...]  # per host: the NVLink island of each card; () where the host doesn't say
     linked: bool  # any host says
     ports: int | None = None  # how many a host has in port_range, where that is few enough to matter
@@ -350,7 +351,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
         kinds=kinds,
         one_kind=tuple(len(set(row)) <= 1 for row in kinds),
         kind_numbers=kind_numbers,
-        reachable=tuple(host.address is not None for host in hosts),
+        reachable=tuple(host.address is not None and not is_loopback(host.address) for host in hosts),
         links=tuple(links_of(host.nvlink, len(host.gpus)) if host.nvlink else () for host in hosts),
         linked=any(host.nvlink for host in hosts),
         ports=last_port - first_port + 1 if few_ports else None,

@@ -9,7 +9,7 @@ from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
 from gslc.passes.placing.replan import ReplanAnswer
 from gslc.passes.placing.report import Refusals
 from gslc.passes.placing.state import LOCKED, State
-from gslc.passes.placing.together import NAMES_SHOWN, apart_text, host_to_add, names_of
+from gslc.passes.placing.together import NAMES_SHOWN, apart_text, host_to_add, names_of, unreached
 
 GROUPS_SHOWN = 3  # groups of hosts in a message; the decision has them all
 EXPLAINED = 20  # models for which changes are tried: each try costs a little, and nobody reads more
@@ -39,6 +39,7 @@ def explain_unplaced(
         # by another model: where replicas of one model contend, another number changes nothing
         by_port = bool(related)
         silent = next((one.what for one in refusals if isinstance(one, Excluded) and one.rule == "address"), None)
+        related = related if silent is None else unreached(problem, task)
         help_text: str | None = None
         tried: tuple[Tried, ...] = ()
         if number < EXPLAINED:

@@ -75,7 +75,10 @@ def seat_refusal(problem: Problem, task: ModelTask, entry: LockedPlacement) -> s
             if outside:
                 return f"GPU {outside[0]} of {seat.host} is not among its `gpus` any more"
         if len(entry.seats) > 1 and not problem.reachable[host]:
-            return f"host {seat.host} has no address any more"
+            address = problem.hosts[host].address
+            if address is None:
+                return f"host {seat.host} has no address any more"
+            return f"the address {address} of host {seat.host} does not lead to it from other hosts"
     if len({problem.hosts[problem.host_index[seat.host]].target for seat in entry.seats}) > 1:
         return "its hosts have different targets now"
     return None

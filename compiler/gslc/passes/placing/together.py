@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from gslc.ir.diagnostic import Related
+from gslc.ir.inputs import Host
 from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
@@ -34,12 +36,18 @@ def joining_changes(problem: Problem, state: State, replicas: list[Replica]) -> 
         silent = sorted({host for host in found if not problem.reachable[host]})
         yield Joined(
             what="addresses",
-            action=" and ".join(f"set hosts.{problem.hosts[host].name}.address" for host in silent),
+            action=" and ".join(_address_to_set(problem.hosts[host]) for host in silent),
             places=bool(silent),
         )
     if len({problem.hosts[host].target for host in hosts}) > 1:
         yield _one_target(problem, state, replicas)
     yield from _in_common(problem, state, replicas)
+
+
+def _address_to_set(host: Host) -> str:
+    """What asks for a host's address; one that is there does not lead to the host."""
+    order = f"set hosts.{host.name}.address"
+    return order if host.address is None else f"{order} to the address under which the others reach it"
 
 
 def spans(task: ModelTask) -> bool:
@@ -122,10 +130,16 @@ def apart_text(problem: Problem, task: ModelTask) -> str:
     text = f"one replica needs {len(parts) or 2} different hosts{_cards_text(option)} under one target, each with an "
     text += "address"
     common = {problem.hosts[host].name: dict(own.choice.common) for own, hosts in task.wide for host in hosts}
-    silent = [problem.hosts[host].name for host in hosts if not problem.reachable[host]]
+    apart = [problem.hosts[number] for number in hosts if not problem.reachable[number]]
+    silent = [host.name for host in apart if host.address is None]
     reasons: list[str] = []
     if silent:
         reasons.append(f"{names_of(silent)} {'has' if len(silent) == 1 else 'have'} none")
+    at: dict[str, list[str]] = {}
+    for host in apart:
+        if host.address is not None:
+            at.setdefault(host.address, []).append(host.name)
+    reasons += [f"{address} of {names_of(names)} means each host itself" for address, names in sorted(at.items())]
     by_value = {"target": {problem.hosts[host].name: problem.hosts[host].target for host in hosts}}
     for key in sorted({key for had in common.values() for key in had}):
         by_value[key] = {name: had[key] for name, had in common.items() if key in had}
@@ -133,6 +147,16 @@ def apart_text(problem: Problem, task: ModelTask) -> str:
     if not reasons and option is not None and len(offering) < len(parts):
         reasons.append(f"only {names_of([problem.hosts[host].name for host in offering])} can give that")
     return f"{text}; {'; '.join(reasons)}" if reasons else f"{text}, and the hosts with room are too few"
+
+
+def unreached(problem: Problem, task: ModelTask) -> tuple[Related, ...]:
+    """Where the addresses are written that lead to no other host, of hosts that may run the model."""
+    hosts = sorted({host for zone in task.zones for host in zone.hosts if not problem.reachable[host]})
+    return tuple(
+        Related(place=problem.cluster.places.at("hosts", host.name, "address"), message=f"the address of {host.name}")
+        for host in (problem.hosts[number] for number in hosts)
+        if host.address is not None
+    )[:NAMES_SHOWN]
 
 
 def _cards_text(option: Option | None) -> str:

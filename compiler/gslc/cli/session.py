@@ -6,11 +6,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Literal, NoReturn, TypeAlias
 
-from gslc.ir.diagnostic import Diagnostic, has_errors, sort_key
+from gslc.ir.diagnostic import Diagnostic, Place, has_errors, sort_key
 from gslc.ir.record import dataclass
 
 Format: TypeAlias = Literal["text", "json", "github", "sarif", "markdown"]
@@ -20,6 +20,22 @@ INPUT_ERROR = 1
 USAGE_ERROR = 2
 OUT_OF_DATE = 3
 OUTSIDE_FAILED = 4  # files or network
+
+
+# Warnings of what the cluster file might lead to, and the errors of what it led to: one of them is enough.
+COVERED_BY = {"GS167": "GS663"}  # two hosts of one address; a replica spans them
+
+
+def less_covered(diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """The diagnostics without warnings that an error about the same places makes needless."""
+    found = tuple(diagnostics)
+    said = {(one.code, _places(one)) for one in found if one.severity == "error"}
+    return (one for one in found if (COVERED_BY.get(one.code), _places(one)) not in said)
+
+
+def _places(diagnostic: Diagnostic) -> frozenset[Place]:
+    """All places that a diagnostic speaks of."""
+    return frozenset((diagnostic.place, *(related.place for related in diagnostic.related)))
 
 
 class Exit(Exception):
@@ -59,7 +75,7 @@ class Session:
         text goes to stdout with the formats text and markdown (unless -q); `extra` are the further members of the JSON
         envelope. An error among the diagnostics makes status 0 or 3 a 1, since 1 beats 3, unless the status is 4.
         """
-        found = tuple(sorted(dict.fromkeys(self.diagnostics), key=sort_key))
+        found = tuple(sorted(less_covered(dict.fromkeys(self.diagnostics)), key=sort_key))
         if self.quiet:
             found = tuple(d for d in found if d.severity == "error")
         self._print(found, text, dict(extra or {}))

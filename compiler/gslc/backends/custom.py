@@ -17,6 +17,7 @@ from gslc.memory.stated import stated_options
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 PLACEHOLDERS = ("port", "host", "name", "gpus", "model", "rank", "nodes", "leader")
+ADDRESSES = ("host", "leader")  # placeholders that stand for an address
 DEFAULT_PROGRAM_FOLDER = "/usr/local/bin"  # where a program without a path is looked for, as for the built-in engines
 KEYS_OF_KNOWN_ENGINES = (
     "context",
@@ -235,7 +236,14 @@ def _filled(
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda match: values[match.group(1)], text) if "{" in text else text
+    """The text with its placeholders filled in; an IPv6 address before a port or in a URL gets its brackets."""
+
+    def value_of(match: re.Match[str]) -> str:
+        value = values[match.group(1)]
+        in_socket = text[match.end() : match.end() + 1] == ":" or text[: match.start()].endswith("://")
+        return f"[{value}]" if in_socket and match.group(1) in ADDRESSES and ":" in value else value
+
+    return PLACEHOLDER.sub(value_of, text) if "{" in text else text
 
 
 def _model_path(request: Request, host: Host) -> str:

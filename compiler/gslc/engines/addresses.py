@@ -11,6 +11,7 @@ _LOOPBACK = re.compile(
     r"|ip6-(localhost|loopback)",
     re.IGNORECASE,
 )
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?=.)|\Z)){4}")
 
 
 def is_loopback(address: str) -> bool:
@@ -21,3 +22,8 @@ def is_loopback(address: str) -> bool:
 def socket_address(address: str, port: int) -> str:
     """`address:port`, with the brackets that an IPv6 address wants."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def is_ipv4(address: str) -> bool:
+    """Whether the text is four numbers with dots, which every parser of IPv4 addresses reads alike."""
+    return _IPV4.fullmatch(address) is not None

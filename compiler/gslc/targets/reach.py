@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gslc.engines.addresses import is_loopback
+from gslc.engines.addresses import is_ipv4, is_loopback
 from gslc.ir.diagnostic import Diagnostic, Related
 from gslc.ir.inputs import Cluster
 from gslc.ir.plan import Instance, Shard
@@ -17,6 +17,7 @@ def review_reach(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Di
     yield from _review_addresses(found, cluster)
     yield from _review_same_addresses(found, cluster)
     yield from _review_listening(found, cluster)
+    yield from _review_rpc(found, cluster)
 
 
 def review_followers(instances: Iterable[Instance], cluster: Cluster, target: str) -> Iterator[Diagnostic]:
@@ -149,3 +150,35 @@ def _review_listening(instances: tuple[Instance, ...], cluster: Cluster) -> Iter
                     if address is None
                     else f"set hosts.{other.host}.{wrong} to {address}",
                 )
+
+
+def _review_rpc(instances: tuple[Instance, ...], cluster: Cluster) -> Iterator[Diagnostic]:
+    """Each host once on which an RPC server can't listen, or to which its leader can't connect.
+
+    ggml/src/ggml-rpc/transport.cpp (llama.cpp b11669) has IPv4 sockets alone: the server reads its address with
+    inet_addr, which knows no names; the leader cuts host:port at the first colon and resolves names to IPv4.
+    """
+    hosts = {host.name: host for host in cluster.hosts}
+    told: set[str] = set()
+    for instance in instances:
+        for shard in instance.shards:
+            host = hosts[shard.host]
+            if shard.role != "rpc" or host.name in told:
+                continue
+            told.add(host.name)
+            address = host.address or host.listen
+            if ":" in address:
+                wrong, why = "address", f"is at {address}, and the RPC of {instance.backend} speaks IPv4 alone"
+                action = f"set hosts.{host.name}.address to an IPv4 address, or to a name that has one"
+            elif not is_ipv4(host.listen) and not is_loopback(host.listen):  # that one has an error of its own
+                wrong = "listen" if host.listen != host.address else "address"
+                why = f"listens on {host.listen}, and an RPC server of {instance.backend} takes an IPv4 address alone"
+                action = f"set hosts.{host.name}.listen to its IPv4 address"
+            else:
+                continue
+            yield Diagnostic(
+                code="GS664",
+                place=cluster.places.at("hosts", host.name, wrong),
+                message=f"{shard.launch.name} on {host.name} {why}",
+                help=action,
+            )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.support.plans import make_cluster, make_host, make_instance, make_launch, make_plan, templates
 
-from gslc.engines.addresses import is_loopback
+from gslc.engines.addresses import is_ipv4, is_loopback
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.inputs import Host
 from gslc.ir.plan import Instance
@@ -103,6 +103,38 @@ def test_an_rpc_server_that_listens_to_its_own_host_is_refused_at_listen() -> No
     [found] = review(pooled(listen="127.0.0.1"), given=hosts())
     assert places((found,)) == [("GS659", "hosts/borea/listen")]
     assert found.help == "set hosts.borea.listen to 10.0.0.2"
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize(
+    ("address", "listen", "key", "help_line"),
+    [
+        ("fd00::2", "fd00::2", "address", "set hosts.borea.address to an IPv4 address, or to a name that has one"),
+        ("n2.example", "n2.example", "address", "set hosts.borea.listen to its IPv4 address"),
+        ("10.0.0.2", "n2.example", "listen", "set hosts.borea.listen to its IPv4 address"),
+        ("10.0.0.2", "::", "listen", "set hosts.borea.listen to its IPv4 address"),
+    ],
+)
+def test_an_rpc_server_needs_an_ipv4_address(target: str, address: str, listen: str, key: str, help_line: str) -> None:
+    given = (make_host(address="fd00::1"), replace(make_host("borea", address=address), listen=listen))
+    found = [one for one in review(pooled(listen=listen), given=given, target=target) if one.code == "GS664"]
+    assert [(*places((one,))[0], one.help) for one in found] == [("GS664", f"hosts/borea/{key}", help_line)]
+
+
+@pytest.mark.parametrize(
+    ("address", "listen"), [("10.0.0.2", "10.0.0.2"), ("n2.example", "0.0.0.0"), ("n2.example", "10.0.0.2")]
+)
+def test_an_rpc_server_may_have_a_name_where_it_listens_on_numbers(address: str, listen: str) -> None:
+    given = (make_host(address="n1.example"), replace(make_host("borea", address=address), listen=listen))
+    assert [one for one in review(pooled(listen=listen), given=given) if one.code == "GS664"] == []
+    assert review(nodes(), given=hosts("fd00::1", "fd00::2")) == ()
+
+
+def test_four_numbers_are_an_ipv4_address() -> None:
+    assert all(is_ipv4(text) for text in ("0.0.0.0", "255.255.255.255", "10.0.0.1"))
+    assert not any(
+        is_ipv4(text) for text in ("256.0.0.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.", "::1", "a.b.c.d")
+    )
 
 
 def test_a_replica_on_one_host_may_have_any_address() -> None:

@@ -91,4 +91,10 @@ CODES: CodeTable = {
         "or to the wrong one.",
         remedy="Give each host the address under which the other reaches it.",
     ),
+    "GS664": CodeEntry(
+        title="an RPC server without an IPv4 address",
+        meaning="The RPC of llama.cpp and llama-box knows IPv4 alone, and its server can't listen on a host name: it "
+        'would end with "Invalid host address", or its leader would not find it.',
+        remedy="Give the host an IPv4 address (or one that is a name for it), and its listen in numbers, or 0.0.0.0.",
+    ),
 }

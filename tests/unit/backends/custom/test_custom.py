@@ -46,6 +46,25 @@ def test_placeholders_are_filled_in() -> None:
     assert launch.secret_env == (("TOKEN", "hf"),)
 
 
+@pytest.mark.parametrize(
+    ("word", "filled"),
+    [
+        ("{leader}:{port}", "[fd00::7]:20000"),
+        ("tcp://{host}:{port}", "tcp://[fd00::7]:20000"),
+        ("http://{leader}/x", "http://[fd00::7]/x"),
+        ("--bind={host}", "--bind=fd00::7"),
+        ("[{leader}]:{port}", "[fd00::7]:20000"),
+        ("{name}:{port}", "m-0:20000"),
+    ],
+)
+def test_an_ipv6_address_has_brackets_where_a_port_follows(word: str, filled: str) -> None:
+    at = replace(host("a"), address="fd00::7", listen="fd00::7")
+    (launch,) = launches(model("m", need(0, 0, 1), command=("serve", word), env=(("AT", word),)), at)
+    assert (launch.argv, launch.env) == ((filled,), (("AT", filled),))
+    plain = launches(model("m", need(0, 0, 1), command=("serve", "{leader}:{port}")), host("a"))[0]
+    assert plain.argv == ("host-a:20000",)
+
+
 def test_each_part_has_its_own_command_and_rank() -> None:
     parts = (
         RequirementPart(gpus=1, gpu_memory_bytes=1),

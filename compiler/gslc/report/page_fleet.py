@@ -57,6 +57,8 @@ def _card(host: HostView, changes: Mapping[str, Change]) -> str:
     name = text(host.name)
     labels = [f"{key}={value}" for key, value in host.labels]
     chips = "".join(f"<li>{text(chip)}</li>" for chip in ([host.platform] if host.platform else []) + labels)
+    if host.nvlink:
+        chips += f'<li title="GPUs that NVLink joins">{_islands(host.nvlink)}</li>'
     used = sum(device.used_bytes for device in host.gpus)
     capacity = sum(device.capacity_bytes or device.used_bytes for device in host.gpus)
     figure = f"{size(used)} of {size(capacity)}" if host.gpus else "no GPU"
@@ -71,6 +73,17 @@ def _card(host: HostView, changes: Mapping[str, Change]) -> str:
         f'<span class="num" title="{count(host.gpu_count, "GPU")}">{figure}</span>'
         f'<ul class="chips">{chips}</ul></header>{"".join(rows)}</article>'
     )
+
+
+def _islands(nvlink: tuple[tuple[int, ...], ...]) -> str:
+    """The islands of linked cards in few characters: "NVLink 0–3 | 5,7"."""
+    runs = [
+        f"{cards[0]}–{cards[-1]}"
+        if len(cards) > 2 and cards[-1] - cards[0] == len(cards) - 1
+        else ",".join(map(str, cards))
+        for cards in map(sorted, nvlink)
+    ]
+    return f"NVLink {' | '.join(runs)}"
 
 
 def _device(

@@ -83,6 +83,7 @@ class HostView:
     ram: Device | None
     unified: bool
     gpu_count: int
+    nvlink: tuple[tuple[int, ...], ...] = ()  # islands of linked cards; (): not said
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -152,6 +153,7 @@ def _host(
         ram=None if unified else ram,
         unified=unified,
         gpu_count=count,
+        nvlink=() if summary is None else summary.nvlink,
     )
 
 

@@ -34,6 +34,21 @@ def test_init_writes_a_cluster_that_the_codec_and_the_schema_take(gslc: Program,
     Draft202012Validator(schema).validate(yaml.safe_load(main.read_text()))
 
 
+def test_the_commented_links_of_cards_hold_once_there_are_two(gslc: Program, tmp_path: Path) -> None:
+    gslc("init", tmp_path)
+    main = tmp_path / "cluster.yaml"
+    text = main.read_text()
+    assert "    # nvlink: [[0, 1]]\n" in text
+    main.write_text(text.replace("# nvlink:", "nvlink:").replace("count: 1", "count: 2"))
+    reader = ClusterFiles(main=str(main))
+    documents = load_documents(reader.name, reader).value
+    assert documents is not None
+    outcome = read_cluster(documents, load_gpu_table(resource_text(RESOURCE)))
+    assert outcome.diagnostics == ()
+    assert outcome.value is not None
+    assert outcome.value.hosts[0].nvlink == ((0, 1),)
+
+
 def test_init_writes_what_editors_ci_and_git_need(gslc: Program, tmp_path: Path) -> None:
     run = gslc("init", tmp_path)
     files = {path: data.decode() for path, data in tree(tmp_path).items()}

@@ -76,6 +76,16 @@ def details(text: str) -> dict[str, dict[str, object]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("nvlink", "chip"),
+    [((), None), (((0, 1),), "NVLink 0,1"), (((0, 1, 2, 3), (5, 7), (4, 6, 8)), "NVLink 0–3 | 5,7 | 4,6,8")],
+)
+def test_a_host_shows_which_of_its_cards_are_linked(nvlink: tuple[tuple[int, ...], ...], chip: str | None) -> None:
+    linked = replace(host("atlas", *["NVIDIA H200"] * 9), nvlink=nvlink)
+    words = [word for word in Tags(page(plan(instance("chat"), hosts=(linked,)))).words if "NVLink" in word]
+    assert words == ([] if chip is None else [chip])
+
+
 def test_the_page_names_every_host_instance_and_endpoint() -> None:
     tags = Tags(page(FLEET))
     words = " ".join(tags.words)

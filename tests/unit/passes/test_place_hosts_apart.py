@@ -140,6 +140,23 @@ def test_hosts_under_different_targets_are_told_which() -> None:
     assert found.help == "set hosts.beta.target to compose"
 
 
+def test_what_helps_only_together_is_offered_together() -> None:
+    silent, far = replace(host_of("alpha", *TWO), address=None), host_of("beta", *TWO)
+    assert error([silent, far], chat(distributed=False)).help == (
+        "set models.chat.distributed to true and set hosts.alpha.address"
+    )
+    other = replace(far, target="compose")
+    assert error([replace(silent, address="10.0.0.1"), other], chat(distributed=False)).help == (
+        "set models.chat.distributed to true and set hosts.alpha.target to compose"
+    )
+    assert error([silent, other], chat()).help == "set hosts.alpha.address and set hosts.alpha.target to compose"
+    assert error([silent, other], chat(distributed=False)).help == (
+        "set models.chat.distributed to true and set hosts.alpha.address and set hosts.alpha.target to compose"
+    )
+    followed = [replace(silent, address="10.0.0.1", target="compose"), other]
+    assert "chat-0" in where(placed(followed, chat()))
+
+
 def test_hosts_with_different_releases_are_told_which() -> None:
     old = replace(host_of("alpha", *TWO), engines={"vllm": EnginePin(version="0.25.0")})
     found = error([old, host_of("beta", *TWO)], chat())

@@ -66,7 +66,7 @@ def _changes(trial: _Trial) -> Iterator[Tried]:
         if request.facts.gguf is not None:
             yield from map(trial.change, offloads(cluster, model))
         if not model.distributed:
-            yield trial.model("distributed", f"set {where}.distributed to true", replace(model, distributed=True))
+            yield from _over_hosts(trial, f"set {where}.distributed to true")
     if model.anti_affinity is not None:
         action = f"remove {path_of(cluster, model, 'anti_affinity')}"
         yield trial.model("no anti_affinity", action, replace(model, anti_affinity=None))
@@ -99,6 +99,17 @@ def _free_layout(trial: _Trial, where: str) -> Iterator[Tried]:
     if model.tensor_parallel is not None and model.pipeline_parallel is not None:
         action = f"remove {where}.tensor_parallel and {where}.pipeline_parallel"
         yield trial.model("any sizes of both", action, free)
+
+
+def _over_hosts(trial: _Trial, action: str) -> Iterator[Tried]:
+    """A replica over several hosts; where that alone is not enough, with what brings the hosts together."""
+    request = replace(trial.request, model=replace(trial.request.model, distributed=True))
+    alone = trial.model("distributed", action, request.model)
+    yield alone
+    twins = () if alone.places else trial.twins(request)
+    for joined in joining_changes(trial.problem, trial.state, list(twins)) if twins else ():
+        if joined.places:
+            yield Tried(what=f"distributed, {joined.what}", action=f"{action} and {joined.action}", places=True)
 
 
 def _quantizations(trial: _Trial) -> Iterator[Tried]:
@@ -176,17 +187,20 @@ class _Trial:
         options = (candidates.vary(request, group.host_class) for group in candidates.groups)
         return any(one.fixed or one.elastic for one in options)
 
-    def positions(self, request: Request) -> tuple[Position, ...]:
-        """Where all the replicas find places as replicas of the changed model; () when one finds none."""
+    def twins(self, request: Request) -> tuple[Replica, ...]:
+        """The replicas as replicas of the changed model; () where there is no way to ask for its options."""
         candidates = self.task.candidates
         if candidates.vary is None:
             return ()
         changed = replace(candidates, request=request, options=_Varied(candidates, request, candidates.vary))
         task = task_of(self.task.index, changed, self.problem.maker, self.problem.cluster.port_range)
+        return tuple(Replica(id=replica.id, task=task, number=replica.number) for replica in self.replicas)
+
+    def positions(self, request: Request) -> tuple[Position, ...]:
+        """Where all the replicas find places as replicas of the changed model; () when one finds none."""
         placed: list[Replica] = []
         found: list[Position] = []
-        for replica in self.replicas:
-            twin = Replica(id=replica.id, task=task, number=replica.number)
+        for twin in self.twins(request):
             position = self.fitter.best(self.state, twin)
             if position is None:
                 break

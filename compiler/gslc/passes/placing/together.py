@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from gslc.ir.diagnostic import Related
@@ -18,11 +18,12 @@ SETTABLE = "engines."  # what hosts must have in common and a user can change, b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """A change of hosts, what asks for it, and whether all the replicas then find places."""
+    """A change of hosts, what asks for it, and whether all the replicas then find places: on which hosts."""
 
     what: str
     action: str
     places: bool
+    hosts: frozenset[int] = frozenset()
 
 
 def joining_changes(problem: Problem, state: State, replicas: list[Replica]) -> Iterator[Joined]:
@@ -31,17 +32,26 @@ def joining_changes(problem: Problem, state: State, replicas: list[Replica]) -> 
     if not spans(task):
         return
     hosts = [host for zone in task.zones for host in zone.hosts]
+    apart = len({problem.hosts[host].target for host in hosts}) > 1
     if not all(problem.reachable[host] for host in hosts):
-        found = _seated(state, replicas, Fitter(replace(problem, reachable=(True,) * len(problem.hosts))))
-        silent = sorted({host for host in found if not problem.reachable[host]})
-        yield Joined(
-            what="addresses",
-            action=" and ".join(_address_to_set(problem.hosts[host]) for host in silent),
-            places=bool(silent),
-        )
-    if len({problem.hosts[host].target for host in hosts}) > 1:
+        heard = replace(problem, reachable=(True,) * len(problem.hosts))
+        found = _seated(state, replicas, Fitter(heard))
+        yield _addresses(problem, found)
+        if apart:
+            both = _one_target(heard, state, replicas)
+            ways = _addresses(problem, both.hosts)
+            if both.places and ways.places:
+                yield Joined(what="addresses, one target", action=f"{ways.action} and {both.action}", places=True)
+    if apart:
         yield _one_target(problem, state, replicas)
     yield from _in_common(problem, state, replicas)
+
+
+def _addresses(problem: Problem, found: Collection[int]) -> Joined:
+    """The addresses without which these hosts do not reach each other."""
+    silent = sorted({host for host in found if not problem.reachable[host]})
+    action = " and ".join(_address_to_set(problem.hosts[host]) for host in silent)
+    return Joined(what="addresses", action=action, places=bool(silent))
 
 
 def _address_to_set(host: Host) -> str:
@@ -62,7 +72,7 @@ def _one_target(problem: Problem, state: State, replicas: list[Replica]) -> Join
     linux = all(problem.hosts[host].os == "linux" for host in found)  # elsewhere targets can't be chosen freely
     target, others = _most_common({problem.hosts[host].name: problem.hosts[host].target for host in found})
     action = " and ".join(f"set hosts.{name}.target to {target}" for name in others)
-    return Joined(what="one target", action=action, places=bool(others) and linux)
+    return Joined(what="one target", action=action, places=bool(others) and linux, hosts=frozenset(found))
 
 
 def _in_common(problem: Problem, state: State, replicas: list[Replica]) -> Iterator[Joined]:

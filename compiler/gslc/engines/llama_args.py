@@ -153,7 +153,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 def _split(text: str) -> tuple[float, ...]:
     parts = re.split(r"[,/]+", text)
-    if not all(re.fullmatch(r"\d+(\.\d+)?", part) for part in parts):
+    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", part) for part in parts):
         raise BadValueError("numbers separated by commas, one a device")
     values = tuple(float(part) for part in parts)
     if sum(values) <= 0:
@@ -427,6 +427,7 @@ def merge_argv(ours: tuple[tuple[str, ...], ...], parsed: ParsedArgs, profile: E
     table = profile.flags.settings
     # `-ngl auto` leaves the number to gslc: with --fit off the engine would take it for all layers
     left = {"-ngl"} if parsed.settings.gpu_layers == "auto" else set()
+    left.add("-ts")  # ours says the same in whole layers
     kept = [word for flag in ours if table[flag[0]][0] not in parsed.given - left for word in flag]
     theirs = [flag for flag in parsed.flags if flag.setting not in left]
     last = {flag.setting: flag for flag in theirs if flag.setting not in REPEATABLE}

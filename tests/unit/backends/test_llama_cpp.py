@@ -184,6 +184,46 @@ def test_several_cards_take_whole_layers_that_add_up() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "split"),
+    [("0.6,0.4", (49, 32)), ("1.0,2", (1, 2)), ("3/1", (3, 1)), ("0.5,0.5", (41, 40)), ("040,41", (40, 41))],
+)
+def test_a_split_in_any_numbers_is_told_to_the_engine_in_whole_layers(written: str, split: tuple[int, ...]) -> None:
+    big = host_of("atlas", H200, H200)
+    request = gguf_request(gguf_facts_of(LARGE), big, args=("-ts", written, "--metrics"))
+    assert BACKEND.review(request) == ()
+    (way,) = options_on(BACKEND, request, big).elastic
+    choice = way.fit((free(big),))
+    assert choice is not None
+    assert choice.layout.tensor_split == split
+    assert way.restore(choice.layout, (free(big),)) == choice
+    (launch,) = launches(request, choice, (big, (0, 1), (20000,)))
+    assert value(launch.argv, "-ts") == ",".join(map(str, split))
+    as_asked = gguf_request(gguf_facts_of(LARGE), big, tensor_split=split)
+    (twin,) = options_on(BACKEND, as_asked, big).elastic
+    same = twin.fit((free(big),))
+    assert same is not None
+    assert same.parts == choice.parts
+
+
+@pytest.mark.parametrize("keys", [{}, {"cpu_offload": True, "distributed": True}, {"gpu_layers": 40}])
+def test_without_a_split_all_layers_lie_on_one_card(keys: dict[str, object]) -> None:
+    found = options_on(BACKEND, gguf_request(gguf_facts_of(LARGE), TWO, args=("-sm", "none"), **keys), TWO)
+    assert [way.label for way in found.elastic] == (["partial offload"] if "cpu_offload" in keys else [])
+    for way in found.elastic:
+        choice = way.fit((free(TWO),))
+        assert choice is not None
+        assert len(choice.parts[0].gpus) == 1
+
+
+def test_a_main_gpu_that_the_process_does_not_see_is_refused() -> None:
+    facts = gguf_facts_of(SMALL)
+    (found,) = BACKEND.review(gguf_request(facts, TWO, args=("-sm", "none", "-mg", "1")))
+    assert (found.code, found.place.column) == ("GS304", 3)
+    assert BACKEND.review(gguf_request(facts, TWO, args=("-sm", "none", "-mg", "0"))) == ()
+    assert BACKEND.review(gguf_request(facts, TWO, args=("-mg", "1"))) == ()  # without a meaning to layers
+
+
+@pytest.mark.parametrize(
     ("islands", "taken", "chosen"),
     [
         ((), (), (0, 1)),
@@ -356,6 +396,9 @@ def test_no_image_is_published_for_ascend_cards() -> None:
         ({"tensor_split": (1, 1)}, "GS307"),
         ({"args": ("-ts", "1,1,2")}, "GS307"),
         ({"env": (("LLAMA_ARG_CTX_SIZE", "1"),)}, "GS316"),
+        ({"env": (("llama_arg_ctx_size", "0"),)}, "GS316"),
+        ({"args": ("-ts", "9" * 400 + ",1")}, "GS304"),
+        ({"args": ("-ts", "\u0663,1")}, "GS304"),
     ],
 )
 def test_what_the_engine_would_not_do_is_said_at_its_place(keys: dict[str, object], code: str) -> None:

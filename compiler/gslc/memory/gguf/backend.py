@@ -133,7 +133,7 @@ def review_request(request: Request, view: RequestView) -> tuple[Diagnostic, ...
             )
         )
     for name, _ in model.env:
-        if name.startswith("LLAMA_ARG_"):
+        if name.upper().startswith("LLAMA_ARG_"):  # Windows doesn't tell them apart
             found.append(
                 Diagnostic(
                     code="GS316",
@@ -142,8 +142,7 @@ def review_request(request: Request, view: RequestView) -> tuple[Diagnostic, ...
                     help="give the flag in args",
                 )
             )
-    if wrong := _split_problem(request, view):
-        found.append(wrong)
+    found += [wrong for wrong in (_split_problem(request, view), _main_gpu_problem(request, view)) if wrong]
     return (*found, *diagnose(request, view.resolved))
 
 
@@ -162,4 +161,18 @@ def _split_problem(request: Request, view: RequestView) -> Diagnostic | None:
         message=f"model {request.model.name}: the tensor split has {len(split)} numbers, and {where} {most} GPUs",
         place=request.cluster.places.at("models", request.model.name, *path),
         help="give one number per GPU",
+    )
+
+
+def _main_gpu_problem(request: Request, view: RequestView) -> Diagnostic | None:
+    """-sm none with a main GPU that the process will not see: it is shown the one card that it lies on."""
+    settings, index = view.resolved.settings, view.resolved.parsed.index_of("-mg")
+    if settings.split_mode != "none" or not settings.main_gpu or index is None:
+        return None
+    return Diagnostic(
+        code="GS304",
+        message=f"model {request.model.name}: -mg {settings.main_gpu} with -sm none: {view.profile.product} is shown "
+        "the one card that it lies on, which is number 0 to it",
+        place=request.cluster.places.at("models", request.model.name, "args", index),
+        help="remove -mg, and choose the card with the key gpus",
     )

@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import LlamaSettings
 from gslc.ir.record import dataclass
+from gslc.memory.gguf.assign import assign_layers
 from gslc.memory.gguf.footprint import Device, Footprint, footprint
 from gslc.memory.gguf.shape import ModelShape
 
@@ -45,6 +46,14 @@ class Planner:
     def layers(self) -> int:
         """Blocks and the output layer."""
         return self.shape.blocks + 1
+
+    def whole_layers(self, split: tuple[float, ...], layers: int) -> tuple[int, ...]:
+        """A split of the user's in whole numbers: as given where it is in such, else the engine's layers."""
+        if all(part == int(part) for part in split):
+            return tuple(int(part) for part in split)
+        asked = replace(self.settings, gpu_layers=layers, tensor_split=split)
+        homes = assign_layers(self.shape.blocks, len(split), asked, self.profile)
+        return tuple(homes.count(device) for device in range(len(split)))
 
     def lay(self, devices: tuple[Device, ...], split: tuple[int, ...], layers: int, moe: int = 0) -> Plan:
         """The memory of exactly this layout."""

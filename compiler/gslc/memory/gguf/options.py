@@ -33,6 +33,11 @@ class Ways:
     exclusive: bool
     basis_of_vendor: dict[str, str]
 
+    @property
+    def divides(self) -> bool:
+        """Whether layers may lie on several cards: -sm none puts all on one."""
+        return self.resolved.settings.split_mode != "none"
+
     def choice(self, rank: int, label: str, plan: Plan, parts: tuple[PartNeed, ...], full: Plan | None) -> Choice:
         """A choice with its layout; offloaded bytes are what a fully offloaded plan would have on its cards."""
         everything = _movable(full) if full is not None else 0
@@ -105,9 +110,9 @@ def gguf_options(
         part = PartNeed(gpus=full.footprint.devices, host=full.footprint.host)
         fixed.append(ways.choice(RANK_ONE_GPU, "one GPU", full, (part,), full))
     if not one_gpu_only:
-        if len(kinds) > 1 and settings.split_mode != "none":
+        if len(kinds) > 1 and ways.divides:
             elastic.append(SeveralGpus(ways=ways))
-        if distributed and kinds:
+        if distributed and kinds and ways.divides:
             elastic.append(SeveralHosts(ways=ways))
         if cpu_offload and kinds and split is None and pinned is None:
             elastic.append(Partial(ways=ways))
@@ -146,8 +151,10 @@ def _pinned_options(ways: Ways, host_class: HostClass, pinned: int, full: Plan |
     plan = planner.lay((Device(vendor=host_class.gpu_kinds[0].vendor),), (pinned,), pinned)
     part = PartNeed(gpus=plan.footprint.devices, host=plan.footprint.host)
     label = f"{pinned} of {planner.layers} layers on one GPU"
-    elastic: list[Elastic] = [SeveralGpus(ways=ways)] if len(host_class.gpu_kinds) > 1 else []
-    if distributed:
+    elastic: list[Elastic] = []
+    if ways.divides and len(host_class.gpu_kinds) > 1:
+        elastic.append(SeveralGpus(ways=ways))
+    if ways.divides and distributed:
         elastic.append(SeveralHosts(ways=ways))
     return Options(fixed=(ways.choice(RANK_PARTIAL, label, plan, (part,), full),), elastic=tuple(elastic))
 
@@ -285,7 +292,8 @@ class Partial:
         """The most bytes on the cards; as few cards as reach it."""
         host = hosts[0]
         best: tuple[int, Choice] | None = None
-        for count in range(1, min(len(host.gpus), DEVICES_MAX) + 1):
+        most = min(len(host.gpus), DEVICES_MAX) if self.ways.divides else min(len(host.gpus), 1)
+        for count in range(1, most + 1):
             gpus = _roomiest(host, count)
             plan = self.ways.planner.partial(_devices(gpus), _free(gpus), host.memory_free)
             if plan is None:
@@ -348,8 +356,7 @@ def _plan_for(ways: Ways, devices: tuple[Device, ...], free: tuple[int, ...]) ->
         return planner.spread(devices, free, layers)
     if len(settings.tensor_split) != len(devices):
         return None
-    split = tuple(int(part) for part in settings.tensor_split)
-    plan = planner.lay(devices, split, layers)
+    plan = planner.lay(devices, planner.whole_layers(settings.tensor_split, layers), layers)
     fitting = all(need.total <= room for need, room in zip(plan.footprint.devices, free, strict=True))
     return plan if fitting else None
 
@@ -365,7 +372,7 @@ def _restored(ways: Ways, layout: Layout, devices: tuple[Device, ...]) -> Plan |
         return None
     wanted = resolved.settings.tensor_split
     split = layout.tensor_split or (layout.gpu_layers,)
-    if wanted is not None and tuple(int(part) for part in wanted) != split:
+    if wanted is not None and len(devices) > 1 and planner.whole_layers(wanted, layout.gpu_layers) != split:
         return None
     if len(split) != len(devices):
         return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 from gslc.engines.llama_profile import EngineProfile
-from gslc.engines.llama_settings import ALL_LAYERS, KV_CACHE_TYPES, LlamaSettings
+from gslc.engines.llama_settings import LlamaSettings
+from gslc.engines.llama_values import LENGTH, SWITCHES, VALUE_FIELDS, BadValueError, check_value, one_of, overrides
 from gslc.ir.record import dataclass
 
 # Settings that gslc decides itself, with the key to use instead.
@@ -50,6 +50,7 @@ UNCOUNTED = {
     "--control-vector": "a control vector",
     "--control-vector-scaled": "a control vector",
     "--moe-cache-mib": "a cache of experts on the GPU",
+    "--override-kv": "header values of your own",
     "--image-vae-model": "a VAE",
     "--image-taesd-model": "a VAE",
     "--image-clip-l-model": "a text encoder",
@@ -109,117 +110,6 @@ class ParsedArgs:
         return found[-1] if found else None
 
 
-class BadValueError(ValueError):
-    """A value that the engine would not take; the text says what it takes."""
-
-
-_INTEGER = re.compile(r"-?[0-9]{1,4000}")  # int() reads other digits too, and refuses longer texts
-INT_MOST = (1 << 31) - 1  # arg.cpp reads numbers with std::stoi
-
-
-def _integer(low: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        value = int(text) if _INTEGER.fullmatch(text) else None
-        if value is None or value < low:
-            raise BadValueError(f"a whole number from {low} up")
-        if value > INT_MOST:
-            raise BadValueError(f"a whole number up to {INT_MOST}")
-        return value
-
-    return read
-
-
-def _gpu_layers(text: str) -> int | str:
-    if text in ("all", "auto"):
-        return text
-    value = _integer(-1)(text)
-    return "auto" if value < 0 else value
-
-
-def _kv_type(text: str) -> str:
-    if text not in KV_CACHE_TYPES:
-        raise BadValueError("one of " + ", ".join(KV_CACHE_TYPES))
-    return text
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise BadValueError("one of " + ", ".join(words))
-        return text
-
-    return read
-
-
-def _split(text: str) -> tuple[float, ...]:
-    parts = re.split(r"[,/]+", text)
-    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", part) for part in parts):
-        raise BadValueError("numbers separated by commas, one a device")
-    values = tuple(float(part) for part in parts)
-    if sum(values) <= 0:
-        raise BadValueError("numbers of which one at least is above 0")
-    return values
-
-
-def _overrides(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for part in text.split(","):
-        pattern, found, buffer = part.rpartition("=")
-        if not found or not pattern or not buffer:
-            raise BadValueError("pattern=buffer pairs separated by commas")
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise BadValueError(f"a regular expression before the = ({error})") from error
-        pairs.append((pattern, buffer))
-    return tuple(pairs)
-
-
-VALUE_FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "-c": ("context_tokens", _integer(0)),
-    "-np": ("parallel", _integer(-1)),
-    "-b": ("batch", _integer(1)),
-    "-ub": ("ubatch", _integer(1)),
-    "-ctk": ("key_type", _kv_type),
-    "-ctv": ("value_type", _kv_type),
-    "-ngl": ("gpu_layers", _gpu_layers),
-    "-ts": ("tensor_split", _split),
-    "-sm": ("split_mode", _one_of("none", "layer", "row", "tensor")),
-    "-mg": ("main_gpu", _integer(0)),
-    "-ncmoe": ("cpu_moe_layers", _integer(0)),
-    "-ncffn": ("cpu_ffn_layers", _integer(0)),
-    "--pooling": ("pooling", _one_of("none", "mean", "cls", "last", "rank")),
-    "-cram": ("cache_ram_mib", _integer(-1)),
-    "-ctxcp": ("context_checkpoints", _integer(0)),
-}
-SWITCHES: dict[str, tuple[str, object]] = {
-    "--swa-full": ("swa_full", True),
-    "-cmoe": ("cpu_moe_layers", ALL_LAYERS),
-    "--cpu-moe": ("cpu_moe_layers", ALL_LAYERS),
-    "-nkvo": ("kv_offload", False),
-    "--no-kv-offload": ("kv_offload", False),
-    "-kvo": ("kv_offload", True),
-    "--kv-offload": ("kv_offload", True),
-    "--repack": ("repack", True),
-    "-nr": ("repack", False),
-    "--no-repack": ("repack", False),
-    "--op-offload": ("op_offload", True),
-    "--no-op-offload": ("op_offload", False),
-    "-kvu": ("unified", True),
-    "--kv-unified": ("unified", True),
-    "-no-kvu": ("unified", False),
-    "--no-kv-unified": ("unified", False),
-    "--embedding": ("embedding", True),
-    "--embeddings": ("embedding", True),
-    "--rerank": ("rerank", True),
-    "--reranking": ("rerank", True),
-    "--mmproj-offload": ("projector_offload", True),
-    "--no-mmproj-offload": ("projector_offload", False),
-    "--mmap": ("memory_mapped", True),
-    "--no-mmap": ("memory_mapped", False),
-}
-
-
 def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bool = False) -> ParsedArgs:
     """What the engine would make of `args`, and what it (or gslc) would refuse, with the index of the argument."""
     flags, problems = _read_flags(args, profile)
@@ -253,7 +143,7 @@ def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bo
             message = f"with {flag.spelling} {profile.product} prints and ends: nothing would be served"
             problems.append(ArgProblem(code="GS303", index=flag.index, message=message, help=f"remove {flag.spelling}"))
             continue
-        if flag.setting in UNCOUNTED:
+        if flag.setting in UNCOUNTED and not _is_length(flag):
             problems.append(
                 ArgProblem(
                     code="GS318",
@@ -262,6 +152,15 @@ def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bo
                     message=f"{flag.spelling} loads {UNCOUNTED[flag.setting]} that the estimate does not count",
                     help="state the measured memory with the key requirements",
                 )
+            )
+        if flag.setting == "-cram" and flag.values[0].startswith("-"):
+            message = (
+                f"{flag.spelling} {flag.values[0]} keeps prompts in host memory without a limit, and the estimate "
+            )
+            message += "does not count them"
+            remedy = f"give {flag.spelling} a number of MiB"
+            problems.append(
+                ArgProblem(code="GS318", index=flag.index, severity="warning", message=message, help=remedy)
             )
         try:
             settings = _apply(settings, flag, profile)
@@ -279,6 +178,17 @@ def parse_args(args: tuple[str, ...], profile: EngineProfile, *, allow_owned: bo
     return ParsedArgs(
         flags=tuple(flags), settings=settings, given=given, problems=tuple(sorted(problems, key=lambda p: p.index))
     )
+
+
+def overridden_length(parsed: ParsedArgs) -> int | None:
+    """The length of training that --override-kv puts in place of the header's; None where it does not."""
+    found = [LENGTH.fullmatch(part) for flag in parsed.flags if _is_length(flag) for part in flag.values[0].split(",")]
+    return int(found[-1][1]) if found and found[-1] else None
+
+
+def _is_length(flag: Flag) -> bool:
+    """Whether a flag overrides the length that the model was trained for, and nothing else."""
+    return flag.setting == "--override-kv" and all(LENGTH.fullmatch(part) for part in flag.values[0].split(","))
 
 
 def _read_flags(args: tuple[str, ...], profile: EngineProfile) -> tuple[list[Flag], list[ArgProblem]]:
@@ -303,6 +213,10 @@ def _read_flags(args: tuple[str, ...], profile: EngineProfile) -> tuple[list[Fla
         if setting == "-fa":
             arity = 1 if profile.flash_takes_value else 0
         values: tuple[str, ...] = (attached,) if equals else ()
+        if equals and not attached and arity:
+            message = f"{spelling}= gives no value"
+            problems.append(ArgProblem(code="GS304", index=start, message=message, help=f"write {spelling}=VALUE"))
+            continue
         wanted = arity - len(values)
         if wanted < 0:
             problems.append(
@@ -343,6 +257,14 @@ def _unknown(spelling: str, index: int, profile: EngineProfile) -> ArgProblem:
         return ArgProblem(
             code="GS301", index=index, message=f"{spelling!r} is no flag and no flag's value", help="remove it"
         )
+    flag, _, value = spelling.partition(" ")
+    if value and flag in profile.flags.settings:
+        return ArgProblem(
+            code="GS301",
+            index=index,
+            message=f"{spelling!r} is one argument, and {profile.product} wants the flag and its value as two",
+            help=f"write them as two items: {flag}, {_item(value.strip())}",
+        )
     near = _nearest(spelling, profile)
     return ArgProblem(
         code="GS301",
@@ -350,6 +272,11 @@ def _unknown(spelling: str, index: int, profile: EngineProfile) -> ArgProblem:
         message=f"{profile.product} {profile.version} has no flag {spelling}",
         help=f"did you mean {near}?" if near else "remove it",
     )
+
+
+def _item(text: str) -> str:
+    """A text as an item of a YAML list in brackets; quoted unless it is a plain word."""
+    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", text) else "'" + text.replace("'", "''") + "'"
 
 
 def _nearest(spelling: str, profile: EngineProfile) -> str | None:
@@ -378,9 +305,9 @@ def _apply(settings: LlamaSettings, flag: Flag, profile: EngineProfile) -> Llama
             raise BadValueError("on, off or auto")
         return replace(settings, flash=truth[word])  # type: ignore[arg-type]
     if flag.setting == "-ot":
-        return replace(settings, overrides=settings.overrides + _overrides(flag.values[0]))
+        return replace(settings, overrides=settings.overrides + overrides(flag.values[0]))
     if flag.setting == "-lm":
-        mode = _one_of("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")(flag.values[0])
+        mode = one_of("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")(flag.values[0])
         return replace(settings, memory_mapped=mode in ("auto", "mmap", "mmap+mlock"))
     if flag.spelling in SWITCHES:
         field, value = SWITCHES[flag.spelling]
@@ -395,6 +322,8 @@ def _apply(settings: LlamaSettings, flag: Flag, profile: EngineProfile) -> Llama
         if flag.setting == "-ngl" and profile.product == "llama-box" and isinstance(value, str):
             raise BadValueError("a whole number from 0 up")
         return replace(settings, **{field: value})  # type: ignore[arg-type]
+    if flag.values:
+        check_value(flag.setting, flag.values[0])
     return settings
 
 

@@ -141,6 +141,25 @@ def test_the_models_own_context_contradicts_a_shorter_key_and_agrees_with_the_sa
     assert BACKEND.review(gguf_request(facts, ONE, context=20480, parallel=2, args=("-c", "0"))) == ()
 
 
+def test_a_context_beyond_the_models_own_can_be_had_by_the_help_that_is_given() -> None:
+    facts = gguf_facts_of(SMALL)
+    (found,) = BACKEND.review(gguf_request(facts, ONE, context=65536))
+    assert found.code == "GS314"
+    assert found.help is not None
+    assert found.help.endswith("[--override-kv, 'qwen3.context_length=int:65536'] in args")
+    longer = ("--override-kv", "qwen3.context_length=int:65536")
+    assert BACKEND.review(gguf_request(facts, ONE, context=65536, args=longer)) == ()
+    whole = gguf_request(facts, ONE, args=("-c", "0", *longer))
+    assert only(whole, ONE, "one GPU").layout.context == 65536
+
+
+@pytest.mark.parametrize(("buffer", "refused"), [("CUDA1", True), ("CUDA0", False), ("CPU", False), ("RPC3", False)])
+def test_tensors_for_a_card_that_no_host_has_are_refused(buffer: str, refused: bool) -> None:
+    args = ("--metrics", "-ot", f"exps={buffer}")
+    found = BACKEND.review(gguf_request(gguf_facts_of(SMALL), ONE, args=args))
+    assert [(one.code, one.place.column) for one in found] == ([("GS304", 2)] if refused else [])
+
+
 def test_the_models_own_context_is_refused_where_the_file_names_none() -> None:
     facts = gguf_facts_of(SMALL)
     assert facts.gguf is not None
@@ -203,6 +222,16 @@ def test_a_split_in_any_numbers_is_told_to_the_engine_in_whole_layers(written: s
     same = twin.fit((free(big),))
     assert same is not None
     assert same.parts == choice.parts
+
+
+def test_a_card_without_layers_still_has_the_process_on_it() -> None:
+    request = gguf_request(gguf_facts_of(SMALL), TWO, tensor_split=(0, 1))
+    (way,) = options_on(BACKEND, request, TWO).elastic
+    choice = way.fit((free(TWO),))
+    assert choice is not None
+    idle, busy = choice.parts[0].gpus
+    assert (idle.weights, idle.kv_cache) == (0, 0)
+    assert idle.overhead == busy.overhead > 0
 
 
 @pytest.mark.parametrize("keys", [{}, {"cpu_offload": True, "distributed": True}, {"gpu_layers": 40}])

@@ -119,6 +119,56 @@ def test_llama_box_knows_no_words_for_layers() -> None:
     assert [p.code for p in parse_args(("-ngl", "all"), BOX).problems] == ["GS304"]
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--threads", "99999999999999999999"), ("-t", "four"), ("--top-k", ""), ("--temp", "warm"), ("--top-p", ""),
+        ("--rope-scaling", "Yarn"), ("--numa", "on"), ("--temp=",), ("--chat-template=",),
+    ],
+)  # fmt: skip
+def test_values_of_settings_outside_the_plan_are_read_too(args: tuple[str, ...]) -> None:
+    assert codes(read(*args)) == [(0, "GS304")]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-t", "-1"), ("--top-k", "40.0"), ("--temp", ".7"), ("--temp", "-1"), ("--temp", "1e-3"), ("--min-p", "+0.05"),
+        ("--rope-scaling", "yarn"), ("--chat-template", ""),
+    ],
+)  # fmt: skip
+def test_values_that_the_engine_reads_are_left_to_it(args: tuple[str, ...]) -> None:
+    assert codes(read(*args)) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "items"),
+    [
+        ("-c 4096", "-c, '4096'"),
+        ("--ctx_size  4096", "--ctx-size, '4096'"),
+        ("--pooling mean", "--pooling, mean"),
+        ('--chat-template-kwargs {"a": "it\'s"}', "--chat-template-kwargs, '{\"a\": \"it''s\"}'"),
+    ],
+)
+def test_a_flag_and_its_value_in_one_item_are_told_to_stand_in_two(word: str, items: str) -> None:
+    (problem,) = read(word).problems
+    assert (problem.code, problem.help) == ("GS301", f"write them as two items: {items}")
+
+
+def test_an_override_ends_at_the_first_equals_sign_as_in_the_engine() -> None:
+    assert read("-ot", "a=b=CPU").settings.overrides == (("a", "b=CPU"),)
+
+
+def test_header_values_of_ones_own_are_said_not_to_be_counted_unless_they_are_the_length() -> None:
+    assert [p.code for p in read("--override-kv", "llama.expert_used_count=int:4").problems] == ["GS318"]
+    assert read("--override-kv", "llama.context_length=int:65536").problems == ()
+
+
+def test_a_prompt_cache_without_a_limit_is_said_not_to_be_counted() -> None:
+    assert [p.code for p in read("--cache-ram", "-1").problems] == ["GS318"]
+    assert read("--cache-ram", "512").problems == ()
+
+
 def test_slots_left_to_the_engine_are_for_builds_that_choose_them() -> None:
     old = profile_of("llama.cpp", "b7000")
     assert old

@@ -77,8 +77,10 @@ CODES: CodeTable = {
     ),
     "GS314": CodeEntry(
         title="context longer than the model's",
-        meaning="`context` exceeds the length the model was trained for; answers beyond it are poor.",
-        remedy="Use a shorter context, or scale the positions with --rope-scaling.",
+        meaning="`context` exceeds the length the model was trained for. Answers beyond it are poor, and llama-server "
+        "gives a request no more than that length, whatever memory its cache takes.",
+        remedy="Use a shorter context, or scale the positions with --rope-scaling and raise the length with "
+        "--override-kv ARCHITECTURE.context_length=int:TOKENS.",
     ),
     "GS315": CodeEntry(
         title="more layers than the model has",

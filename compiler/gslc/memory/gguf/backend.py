@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gslc.engines.llama_profile import EngineProfile, Product, profile_of
 from gslc.ir.diagnostic import Diagnostic
 from gslc.ir.facts import GgufFacts, ModelFacts
@@ -142,8 +144,35 @@ def review_request(request: Request, view: RequestView) -> tuple[Diagnostic, ...
                     help="give the flag in args",
                 )
             )
-    found += [wrong for wrong in (_split_problem(request, view), _main_gpu_problem(request, view)) if wrong]
+    found += [wrong for wrong in _layout_problems(request, view) if wrong]
     return (*found, *diagnose(request, view.resolved))
+
+
+def _layout_problems(request: Request, view: RequestView) -> tuple[Diagnostic | None, ...]:
+    """What asks for cards that no process will see."""
+    return (_split_problem(request, view), _main_gpu_problem(request, view), _override_problem(request, view))
+
+
+def _override_problem(request: Request, view: RequestView) -> Diagnostic | None:
+    """-ot to a card with a number that no host has; the engine ends with "unknown buffer type"."""
+    most = max((len(host.gpus) for host in request.cluster.hosts), default=0)
+    for pattern, buffer in view.resolved.settings.overrides:
+        number = re.fullmatch(r"(?!CPU|RPC)[A-Za-z]+([0-9]{1,9})", buffer)
+        if number is not None and int(number[1]) >= most:
+            return Diagnostic(
+                code="GS304",
+                message=f"model {request.model.name}: -ot {pattern}={buffer}: the largest host has {most} "
+                f"GPU{'s' if most != 1 else ''}, numbered from 0",
+                place=request.cluster.places.at("models", request.model.name, "args", _override_index(view, buffer)),
+                help="name a card that a host has, or CPU",
+            )
+    return None
+
+
+def _override_index(view: RequestView, buffer: str) -> int:
+    """Where the override to a buffer stands in `args`."""
+    flags = view.resolved.parsed.flags
+    return next((one.index for one in flags if one.setting == "-ot" and f"={buffer}" in one.values[0]), 0)
 
 
 def _split_problem(request: Request, view: RequestView) -> Diagnostic | None:

@@ -127,7 +127,8 @@ def _footprint(
     sparse = is_sparse(shape)
     memory = []
     for index, device in enumerate(devices):
-        used = index in layers or plan.devices[index] > 0
+        # llama-server asks every card that it sees for its memory at start, which makes a driver context there
+        used = index in layers or plan.devices[index] > 0 or not device.remote
         memory.append(
             DeviceMemory(
                 weights=plan.devices[index],

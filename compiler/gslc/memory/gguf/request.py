@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from gslc.engines.llama_args import ArgProblem, ParsedArgs, parse_args
+from gslc.engines.llama_args import ArgProblem, ParsedArgs, overridden_length, parse_args
 from gslc.engines.llama_profile import EngineProfile
 from gslc.engines.llama_settings import KV_CACHE_TYPES, GpuLayers, LlamaSettings
 from gslc.ir.facts import ModelFacts
@@ -165,7 +165,7 @@ def _context(
     problems: list[ArgProblem | KeyProblem],
 ) -> _Length:
     """The key `context`, or the engine's total of -c shared among the slots; -c 0 is what the model was trained for."""
-    trained = shape.integer("context_length")
+    trained = overridden_length(parsed) or shape.integer("context_length")
     if "-c" in parsed.given and given.context_tokens is not None:
         total = given.context_tokens or trained
         said = f"-c {given.context_tokens}" + ("" if given.context_tokens else f" (the model's own {trained})")
@@ -193,7 +193,9 @@ def _context(
                 key="context",
                 severity="warning",
                 message=f"context {context} is longer than the {trained} tokens the model was trained for",
-                help=f"set context: {trained} or less, or give --rope-scaling in args",
+                # server-context.cpp caps each slot at the length that the header, or --override-kv, says
+                help=f"set context: {trained} or less, or raise the length: [--override-kv, "
+                f"'{shape.arch}.context_length=int:{context}'] in args",
             )
         )
     return _Length(request=context, total=context * parallel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 
 from gslc.engines.llama_settings import ALL_LAYERS, KV_CACHE_TYPES
@@ -63,6 +64,17 @@ def _split(text: str) -> tuple[float, ...]:
     return values
 
 
+# What Python reads otherwise than std::regex does, and what std::regex does not read at all.
+POSIX_CLASSES = {
+    "[:digit:]": "0-9", "[:alpha:]": "A-Za-z", "[:alnum:]": "A-Za-z0-9", "[:lower:]": "a-z", "[:upper:]": "A-Z",
+    "[:xdigit:]": "0-9A-Fa-f", "[:space:]": r"\s",
+}  # fmt: skip
+FOREIGN = re.compile(r"\(\?(?![:=!])|\\[AZ]|[*+?}]\+|\[[:.=]")
+# A word of an expression: what is escaped, a set, a repeat without an end, the start or the end of a group, the rest.
+WORD = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[*+]|\{[0-9]+,\}|[()]|.", re.DOTALL)
+MOST_REPEATS = 6  # published patterns have three at most; each multiplies the time by the length of a tensor's name
+
+
 def overrides(text: str) -> tuple[tuple[str, str], ...]:
     """The pairs of -ot: a regular expression on names of tensors, and a buffer."""
     pairs = []
@@ -70,12 +82,48 @@ def overrides(text: str) -> tuple[tuple[str, str], ...]:
         pattern, found, buffer = part.partition("=")  # at the first one, as arg.cpp does
         if not found or not pattern or not buffer:
             raise BadValueError("pattern=buffer pairs separated by commas")
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise BadValueError(f"a regular expression before the = ({error})") from error
-        pairs.append((pattern, buffer))
+        pairs.append((_expression(pattern), buffer))
     return tuple(pairs)
+
+
+def _expression(pattern: str) -> str:
+    """A regular expression of std::regex in Python's words."""
+    for name, members in POSIX_CLASSES.items():
+        pattern = pattern.replace(name, members)
+    if FOREIGN.search(pattern):
+        raise BadValueError("a regular expression of ECMAScript before the =")
+    if _repeats(pattern) > MOST_REPEATS:
+        raise BadValueError(
+            f"a regular expression with {MOST_REPEATS} repeats at most, and none of a repeat or of a choice"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # "[[" is no set of sets yet
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadValueError(f"a regular expression before the = ({error})") from error
+    return pattern
+
+
+def _repeats(pattern: str) -> int:
+    """How many repeats without an end an expression has; a repeat of a repeat or of a choice counts as too many."""
+    words = WORD.findall(pattern)
+    count = 0
+    open_groups = [False]  # whether there is a repeat or a choice in each of them
+    for place, word in enumerate(words):
+        if word == "(":
+            open_groups.append(False)
+        elif word == ")" and len(open_groups) > 1:
+            inner = open_groups.pop()
+            open_groups[-1] |= inner
+            if inner and place + 1 < len(words) and words[place + 1][0] in "*+{":
+                return MOST_REPEATS + 1
+        elif word[0] in "*+" or (word[0] == "{" and len(word) > 1):
+            count += 1
+            open_groups[-1] = True
+        elif word == "|":
+            open_groups[-1] = True
+    return count
 
 
 VALUE_FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gslc.engines.llama_args import ParsedArgs, merge_argv, parse_args
@@ -153,6 +155,35 @@ def test_values_that_the_engine_reads_are_left_to_it(args: tuple[str, ...]) -> N
 def test_a_flag_and_its_value_in_one_item_are_told_to_stand_in_two(word: str, items: str) -> None:
     (problem,) = read(word).problems
     assert (problem.code, problem.help) == ("GS301", f"write them as two items: {items}")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "x{99999999999}", "(.+)+Z", "(a*)*", "((ab)+c?)*", "((a+)b)+", "(a+){2,}", "([)]*)+", "(.|.)*Z", "(?<!x)y", "(?P<n>a)", "(?i)exps", r"\Ablk", "a++", "[[:word:]]",
+        ".*.*.*.*.*.*.*x", "(" * 2000 + ")" * 2000,
+    ],
+)  # fmt: skip
+def test_an_expression_that_the_engine_would_not_read_or_not_end_is_refused(pattern: str) -> None:
+    assert codes(read("-ot", f"{pattern}=CPU")) == [(0, "GS304")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "found"),
+    [
+        (r"blk\.(1[2-9]|[2-3][0-9])\.ffn_.*_exps\..*", "blk.13.ffn_up_exps.weight", True),
+        (r"\.ffn_(up|down|gate)_exps", "blk.3.ffn_gate_exps.weight", True),
+        ("blk.[[:digit:]]+.attn", "blk.12.attn_q.weight", True),
+        ("blk.[[:digit:]]+.attn", "blk.x.attn_q.weight", False),
+        (r"(blk|\*)[+*(]?\.1.attn", "blk.1.attn_q.weight", True),
+        ("^(?!blk).*", "blk.1.attn_q.weight", False),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_usual_expressions_are_read(pattern: str, name: str, found: bool) -> None:
+    parsed = read("-ot", f"{pattern}=CPU")
+    assert parsed.problems == ()
+    assert bool(re.search(parsed.settings.overrides[0][0], name)) == found
 
 
 def test_an_override_ends_at_the_first_equals_sign_as_in_the_engine() -> None:

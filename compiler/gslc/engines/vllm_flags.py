@@ -200,6 +200,14 @@ def _values(args: tuple[str, ...], at: int, values: str) -> tuple[str, ...]:
 
 def _refused(word: str, flag: str, status: str, version: str, at: int) -> ArgumentProblem:
     table = flag_table()
+    first_word, _, rest = word.partition(" ")
+    if status == "unknown" and rest and flag_status(canonical(first_word)[0], version) == "present":
+        return ArgumentProblem(
+            kind="unknown",
+            index=at,
+            message=f"`{word}` is one argument, and vLLM wants the flag and its value as two",
+            help=f"write {first_word} and its value as two items of the list",
+        )
     if status == "unknown":
         present = [name for name in table.flags if name.startswith("--") and has_flag(name, version)]
         near = get_close_matches(flag, present, n=1, cutoff=0.75)

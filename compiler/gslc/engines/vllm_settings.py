@@ -64,7 +64,7 @@ def human_integer(text: str) -> int | None:
 
     vLLM's human_readable_int: decimal parts only with decimal units.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)([kKmMgGtT]?)", text.strip())
     if match is None:
         return None
     number, unit = match.groups()
@@ -91,7 +91,7 @@ def read_settings(arguments: tuple[Argument, ...]) -> ReadSettings:
     settings = VllmSettings()
     problems: list[ArgumentProblem] = []
     for argument in arguments:
-        outcome = _apply(settings, argument)
+        outcome = _unreadable(argument) or _apply(settings, argument)
         if isinstance(outcome, ArgumentProblem):
             problems.append(outcome)
         else:
@@ -127,6 +127,41 @@ _SWITCHES = {
     "--enable-lora": "loras",
 }
 _HUMAN = frozenset({"--max-num-batched-tokens", "--kv-cache-memory-bytes"})
+
+
+# Words of which a release takes some and no release others. --kv-cache-dtype: of 0.7.3 to 0.32.0.
+_CHOICES = {
+    "--dtype": ("auto", "half", "float16", "bfloat16", "float", "float32"),
+    "--runner": ("auto", "generate", "pooling", "draft"),
+    "--convert": ("auto", "none", "embed", "classify", "reward"),
+    "--kv-cache-dtype": (
+        "auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla", "fp8_per_token_head",
+        "int8_per_token_head", "int4_per_token_head", "nvfp4", "nvfp4_4over6", "nvfp4_ds_mla", "turboquant_3bit_nc",
+        "turboquant_4bit_nc", "turboquant_k3v4_nc", "turboquant_k8v4", "ultraquant_4bit",
+    ),
+}  # fmt: skip
+# Flags whose value is read as JSON where it looks like an object or a list.
+_JSON = frozenset({
+    "--hf-overrides", "--override-generation-config", "--compilation-config", "--speculative-config", "--pooler-config",
+    "--kv-transfer-config", "--additional-config", "--model-loader-extra-config", "--mm-processor-kwargs",
+    "--media-io-kwargs", "--limit-mm-per-prompt", "--default-chat-template-kwargs", "--attention-config",
+    "--structured-outputs-config", "--allowed-origins", "--allowed-methods", "--allowed-headers", "--rope-scaling",
+})  # fmt: skip
+
+
+def _unreadable(argument: Argument) -> ArgumentProblem | None:
+    """What vLLM would refuse about a word of a list, or about JSON."""
+    words, value = _CHOICES.get(argument.flag), argument.value
+    if value is None:
+        return None
+    if words is not None and value not in words:
+        return _bad(argument, f"one of {', '.join(words)}")
+    if argument.flag in _JSON and value.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(value)
+        except (ValueError, RecursionError) as error:
+            return _bad(argument, f"JSON ({error})")
+    return None
 
 
 def _apply(settings: VllmSettings, argument: Argument) -> VllmSettings | ArgumentProblem:
@@ -172,7 +207,7 @@ def _set(settings: VllmSettings, field: str, value: str | int | bool | None) -> 
 
 
 def _plain(value: str) -> int | None:
-    return int(value) if value.isdigit() else None
+    return int(value) if re.fullmatch(r"[0-9]{1,30}", value) else None
 
 
 def _bad(argument: Argument, wanted: str) -> ArgumentProblem:

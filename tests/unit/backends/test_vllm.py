@@ -256,6 +256,24 @@ def test_a_context_beyond_the_maximum_is_refused_unless_allowed() -> None:
     assert review(QWEN, context=65_536, env=(("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1"),)) == []
 
 
+def test_values_of_hf_overrides_stand_in_place_of_those_of_config_json() -> None:
+    longer = ("--hf-overrides", '{"max_position_embeddings": 200000}')
+    assert review(QWEN, context=131072, args=longer) == []
+    assert [one.code for one in review(QWEN, context=131072)] == ["GS348"]
+    fewer = ("--hf-overrides", '{"num_hidden_layers": 14}')
+    (half,), (whole,) = choices_of(request_of(QWEN, FOUR, args=fewer), FOUR), choices_of(request_of(QWEN, FOUR), FOUR)
+    assert (half.layout.layers, whole.layout.layers) == (14, 28)
+    assert half.parts[0].gpus[0].weights < whole.parts[0].gpus[0].weights
+    (found,) = review(QWEN, args=("--enforce-eager", "--hf-overrides", '{"num_hidden_layers": "many"}'))
+    assert (found.code, found.place.column) == ("GS344", 2)
+
+
+def test_a_share_with_which_no_card_would_do_is_said_to_be_so() -> None:
+    options = BACKEND.options(request_of(QWEN, FOUR, gpu_memory_utilization=1000), class_of(FOUR))
+    assert options.fixed == ()
+    assert options.refused[-1].detail.startswith("no card of up to 4096 GiB")
+
+
 @pytest.mark.parametrize("args", [("--grpc",), ("--api-server-count", "0"), ("-asc", "-1"), ("--api_server_count=0",)])
 def test_a_server_that_answers_no_http_is_refused(args: tuple[str, ...]) -> None:
     (found,) = review(LLAMA, args=("--enforce-eager", *args))

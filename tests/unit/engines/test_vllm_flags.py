@@ -49,6 +49,15 @@ def test_flags_of_several_values_take_all_of_them() -> None:
     assert settings("--served-model-name", "a", "b", "--port", "1") == [("--served-model-name", "a b"), ("--port", "1")]
 
 
+def test_a_flag_and_its_value_in_one_item_are_told_to_stand_in_two() -> None:
+    assert problems("--enforce-eager", "--max_model_len 2048") == [
+        (
+            "unknown", 1, "`--max_model_len 2048` is one argument, and vLLM wants the flag and its value as two",
+            "write --max_model_len and its value as two items of the list",
+        )
+    ]  # fmt: skip
+
+
 def test_an_unknown_flag_is_located_and_its_neighbour_named() -> None:
     assert problems("--dtype", "half", "--enforce-eagr") == [
         ("unknown", 2, "vLLM 0.26.0 has no flag --enforce-eagr", "did you mean --enforce-eager?")

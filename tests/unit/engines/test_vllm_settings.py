@@ -23,6 +23,8 @@ def read(*args: str) -> VllmSettings:
         ("2m", 2_000_000),
         ("1.5K", None),
         ("x", None),
+        ("9" * 5000, None),
+        ("\u0663", None),
     ],
 )
 def test_lengths_are_read_as_vllm_reads_them(text: str, number: int | None) -> None:
@@ -78,3 +80,34 @@ def test_a_switch_can_be_taken_back() -> None:
 def test_a_value_that_vllm_refuses_is_a_problem_at_its_place(args: tuple[str, ...]) -> None:
     problems = read_settings(parse_arguments(("--enforce-eager", *args), "0.26.0").arguments).problems
     assert [(item.kind, item.index) for item in problems] == [("value", 1)]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--dtype", "int4"),
+        ("--kv-cache-dtype", "fp99"),
+        ("--runner", "chat"),
+        ("-tp", "\u00b2"),
+        ("--hf-overrides", "{"),
+        ("--hf-overrides", "[" * 5000),
+        ("--compilation-config", '{"mode": }'),
+        ("--limit-mm-per-prompt", "{image: 0}"),
+    ],
+)
+def test_words_and_json_that_vllm_cannot_read_are_problems(args: tuple[str, ...]) -> None:
+    read_there = read_settings(parse_arguments(("--enforce-eager", *args), "0.26.0").arguments)
+    assert [problem.index for problem in read_there.problems] == [1]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--dtype", "half"),
+        ("--kv-cache-dtype", "fp8_e5m2"),
+        ("--compilation-config", "3"),
+        ("--allowed-origins", '["*"]'),
+    ],
+)
+def test_words_and_json_that_vllm_reads_are_left_to_it(args: tuple[str, ...]) -> None:
+    assert read_settings(parse_arguments(args, "0.26.0").arguments).problems == ()

@@ -6,7 +6,7 @@ import pytest
 from clusters import SMALLEST, cluster_of
 
 from gslc.ir.inputs import Cluster
-from gslc.passes.placing.written import Change, inherits, offloads, path_of, shorter_contexts
+from gslc.passes.placing.written import Change, default_utilizations, inherits, offloads, path_of, shorter_contexts
 
 
 def cluster(keys: str, defaults: str = "") -> Cluster:
@@ -103,3 +103,19 @@ def test_a_key_is_named_where_it_is_written() -> None:
     assert path_of(inherited, inherited.models[0], "anti_affinity") == "defaults.anti_affinity"
     both = cluster("anti_affinity: host", "anti_affinity: host")
     assert not inherits(both, both.models[0], "anti_affinity")
+
+
+@pytest.mark.parametrize(
+    ("keys", "actions"),
+    [
+        ("gpu_memory_utilization: 1", ["remove models.q.gpu_memory_utilization"]),
+        ("args: [--gpu_memory_utilization=1]", ["remove --gpu_memory_utilization from models.q.args"]),
+        ("context: 8192", []),
+    ],
+)
+def test_a_share_of_ones_own_is_left_where_it_is_written(keys: str, actions: list[str]) -> None:
+    read = cluster(keys)
+    changes = list(default_utilizations(read, read.models[0], "vllm"))
+    assert [change.action for change in changes] == actions
+    assert all((change.model.gpu_memory_utilization, change.model.args) == (None, ()) for change in changes)
+    assert list(default_utilizations(read, read.models[0], "llama.cpp")) == []

@@ -186,26 +186,37 @@ MEASURED_VERSION = "0.26.0"  # the memory constants come from this release
 def would_do(view: View) -> Excluded:
     """What would work: the legal sizes up to 16, and how large their cards must be for one request of the context."""
     stages = view.pipeline_parallel or (1 if view.partition is None else len(view.partition))
+    legal = [size for size in range(1, MOST_SIZES + 1) if not refusals(view.shape, size, stages, view.terms)]
+    cards = {size: card_bytes(view, size, stages) for size in legal}
     said = [
-        f"{layout_words(size, stages)} on cards of {-(-card_bytes(view, size, stages) // GIB)} GiB"
-        for size in range(1, MOST_SIZES + 1)
-        if not refusals(view.shape, size, stages, view.terms)
+        f"{layout_words(size, stages)} on cards of {-(-large // GIB)} GiB" for size, large in cards.items() if large
     ]
+    none = (
+        f"no card of up to {LARGEST_CARD_GIB} GiB"
+        if legal
+        else "no tensor-parallel size up to 16 is legal for this model"
+    )
     needed = minimum_capability(view.shape)
     capability = f", of compute capability {dotted(needed)} or newer" if needed is not None else ""
-    detail = f"{'; '.join(said)}{capability}" if said else "no tensor-parallel size up to 16 is legal for this model"
+    detail = f"{'; '.join(said)}{capability}" if said else none
     return Excluded(
         what=f"one request of {view.context or view.context_ceiling} tokens", rule="would fit", detail=detail
     )
 
 
-def card_bytes(view: View, tensor: int, stages: int) -> int:
-    """The smallest card on which this layout starts at the default utilisation, to the GiB."""
+def card_bytes(view: View, tensor: int, stages: int) -> int | None:
+    """The smallest card on which this layout starts, to the GiB; None where none is large enough."""
+
+    def starts(size: int) -> bool:
+        kind = GpuKind(model="", vendor="nvidia", memory_bytes=size * GIB)
+        return counted_at(view, kind, tensor, stages, size * GIB).starts
+
     low, high = 1, LARGEST_CARD_GIB
+    if not starts(high):
+        return None
     while low < high:
         middle = (low + high) // 2
-        kind = GpuKind(model="", vendor="nvidia", memory_bytes=middle * GIB)
-        if counted_at(view, kind, tensor, stages, middle * GIB).starts:
+        if starts(middle):
             high = middle
         else:
             low = middle + 1

@@ -208,7 +208,9 @@ def _clashes(request: Request, view: View) -> Iterator[Diagnostic]:
             "GS347",
             f"--served-model-name {settings.served_model_name} in `args`: the name comes from `served_name`",
             ("args", named.index if named else 0),
-            f"write `served_name: {settings.served_model_name.split()[0]}` instead",
+            f"write `served_name: {name}` instead"
+            if (name := next(iter(settings.served_model_name.split()), "")) and name.isascii()
+            else "remove it, and give `served_name` a name in ASCII",
         )
 
 

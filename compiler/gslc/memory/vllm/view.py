@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from gslc.engines.vllm_flags import Argument, ArgumentProblem, parse_arguments
 from gslc.engines.vllm_ray import starts_hosts_with
 from gslc.engines.vllm_settings import VllmSettings, read_settings
-from gslc.ir.facts import ModelFacts, SafetensorsFacts
+from gslc.ir.facts import Json, ModelFacts, SafetensorsFacts
 from gslc.ir.record import dataclass
 from gslc.memory.vllm.architectures import generates_embeddings_only
 from gslc.memory.vllm.context import default_context, derived_max_tokens, names_length
@@ -106,6 +109,12 @@ def view_of(
     parsed = parse_arguments(args, version)
     read = read_settings(parsed.arguments)
     settings = read.settings
+    problems = [*parsed.problems, *read.problems]
+    if settings.hf_overrides is not None:
+        changed = _overridden(files, settings.hf_overrides)
+        wrong = implausible(changed.config)
+        files = changed if wrong is None else files
+        problems += [_bad_override(parsed.arguments, wrong)] if wrong is not None else []
     shape = read_shape(files)
     ceiling = derived_max_tokens(files, version)
     written = settings.max_model_len
@@ -118,7 +127,7 @@ def view_of(
         facts=files,
         shape=shape,
         arguments=parsed.arguments,
-        problems=(*parsed.problems, *read.problems),
+        problems=tuple(problems),
         settings=settings,
         context=context,
         context_ceiling=ceiling,
@@ -132,6 +141,43 @@ def view_of(
         long_context_allowed=long_context_allowed,
         partition=partition,
     )
+
+
+def _overridden(files: SafetensorsFacts, text: str) -> SafetensorsFacts:
+    """The facts with the values of --hf-overrides in place of config.json's; as they are where it is no object."""
+    try:
+        changes = json.loads(text)
+    except (ValueError, RecursionError):
+        return files
+    return replace(files, config=_joined(files.config, changes)) if isinstance(changes, dict) else files
+
+
+def _bad_override(arguments: tuple[Argument, ...], wrong: str) -> ArgumentProblem:
+    """Values of --hf-overrides with which config.json would describe no model."""
+    at = max(argument.index for argument in arguments if argument.flag == "--hf-overrides")
+    message = f"with --hf-overrides config.json describes no model: {wrong}"
+    return ArgumentProblem(kind="value", index=at, message=message, help="correct the value in --hf-overrides")
+
+
+def _joined(config: Mapping[str, Json], changes: Mapping[str, object]) -> Mapping[str, Json]:
+    """A configuration with other values; those of a configuration inside it are joined, as vLLM does."""
+    found = dict(config)
+    for key, value in changes.items():
+        inner = found.get(key)
+        if isinstance(value, dict) and isinstance(inner, Mapping) and key.endswith("_config"):
+            found[key] = _joined(inner, value)
+        else:
+            found[key] = _frozen(value)
+    return found
+
+
+def _frozen(value: object) -> Json:
+    """A JSON value as the lock holds it."""
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return {str(key): _frozen(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float | bool) else None
 
 
 def _purpose(

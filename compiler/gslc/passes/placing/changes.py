@@ -15,7 +15,14 @@ from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, task_of
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.together import joining_changes
-from gslc.passes.placing.written import Change, inherits, offloads, path_of, shorter_contexts
+from gslc.passes.placing.written import (
+    Change,
+    default_utilizations,
+    inherits,
+    offloads,
+    path_of,
+    shorter_contexts,
+)
 
 SHORTEST_CONTEXT = 1024  # a shorter one is no longer worth proposing
 DEFAULT_CONTEXT = 8192  # contract section 2: the default of `context`
@@ -52,6 +59,7 @@ def _changes(trial: _Trial) -> Iterator[Tried]:
     for joined in joining_changes(trial.problem, trial.state, trial.replicas):
         yield Tried(what=joined.what, action=joined.action, places=joined.places)
     yield from _free_layout(trial, where)
+    yield from map(trial.change, default_utilizations(cluster, model, request.backend))
     if request.facts is not None and not model.requirements:
         lengths = shorter_contexts(
             cluster,

@@ -15,6 +15,7 @@ CONTEXT_SPELLINGS = {
     "llama.cpp": ("-c", "--ctx-size"),
     "llama-box": ("-c", "--ctx-size"),
 }
+UTILIZATION_SPELLINGS = ("--gpu-memory-utilization",)
 LAYERS_SPELLINGS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
 
 
@@ -102,6 +103,20 @@ def shorter_contexts(
             changed = replace(model, args=(*kept, last.spelling, str(context)))
         yield Change(what=f"context {context // slots}", action=action, model=changed)
         context //= 2
+
+
+def default_utilizations(cluster: Cluster, model: Model, backend: str) -> Iterator[Change]:
+    """The model of vLLM without its own share of each card, so that the default is lowered to what fits."""
+    found = found_in(model.args, UTILIZATION_SPELLINGS) if backend == "vllm" else ()
+    if backend != "vllm" or (model.gpu_memory_utilization is None and not found):
+        return
+    removals = []
+    if model.gpu_memory_utilization is not None:
+        removals.append(f"remove {path_of(cluster, model, 'gpu_memory_utilization')}")
+    if found:
+        removals.append(f"remove {found[-1].spelling} from {path_of(cluster, model, 'args')}")
+    changed = replace(model, gpu_memory_utilization=None, args=without(model.args, found))
+    yield Change(what="default gpu_memory_utilization", action=" and ".join(removals), model=changed)
 
 
 def offloads(cluster: Cluster, model: Model) -> Iterator[Change]:

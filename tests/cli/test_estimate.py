@@ -110,6 +110,26 @@ def test_more_slots_than_the_engine_has_are_refused(gslc: Program, model: Path, 
     assert gslc("estimate", model, "--devices", "24GiB", "--parallel", "256").status == 0
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--gpu-layers", "\u00b2"), ("--gpu-layers", "9" * 5000), ("--tensor-split", "\u00b2"),
+        ("--tensor-split", "9" * 5000), ("--devices", "\u0663GiB"), ("--devices", "9" * 5000),
+        ("--devices", "99999999xNVIDIA L4"), ("--devices", "9" * 5000 + "xNVIDIA L4"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_wrong_usage(gslc: Program, model: Path, given: tuple[str, ...]) -> None:
+    run = gslc("estimate", model, "--devices", "24GiB", *given)
+    assert run.status == 2
+    assert given[0] in run.err
+
+
+@pytest.mark.parametrize("version", ["llama.cpp@v0.0." + "9" * 5000, "llama-box@v0.0." + "9" * 5000])
+def test_a_version_of_any_length_is_no_version(gslc: Program, model: Path, version: str) -> None:
+    run = gslc("estimate", model, "--engine", version, "--format", "json")
+    assert (run.status, run.codes) == (1, ["GS312"])
+
+
 @pytest.mark.parametrize("given", [("-c", "8192"), ("--ctx_size", "8192"), ("--ctx-size=8192",), ("-c", "0")])
 def test_the_longest_context_does_not_hang_on_the_one_given(gslc: Program, model: Path, given: tuple[str, ...]) -> None:
     asked = ("estimate", model, "--devices", "680MiB", "--max-context", "--format", "json")

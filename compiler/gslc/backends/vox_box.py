@@ -6,6 +6,7 @@ be loaded, so nothing but `restart: always` brings it back, and the port opens o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from gslc.engines.containers import runs_containers
@@ -179,7 +180,7 @@ def argument_error(model: Model, index: int, place: Place) -> Diagnostic:
 def version_tuple(version: str) -> tuple[int, ...]:
     """(0, 0, 21) for "0.0.21"; () where it is no number."""
     parts = version.removeprefix("v").split(".")
-    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
+    return tuple(int(part) for part in parts) if all(re.fullmatch(r"[0-9]{1,9}", part) for part in parts) else ()
 
 
 def pinning(speech: SpeechFacts | None, version: str, gpus: tuple[int, ...]) -> tuple[str, dict[str, str]]:

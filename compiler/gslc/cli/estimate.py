@@ -16,7 +16,9 @@ from gslc.ir.facts import ModelFacts
 from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.plan import DeviceMemory
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
+NUMBER = re.compile(r"[0-9]{1,9}")  # int() reads other digits too, and refuses very long texts
+MOST_DEVICES = 1024
+SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
 UNITS = {
     "": 1,
     "kib": 1 << 10,
@@ -151,12 +153,14 @@ def parse_devices(text: str, host_memory_bytes: int | None) -> tuple[GpuKind, ..
             message = f"{text!r} names a card without a name; leave --devices out for the CPU"
             raise click.BadParameter(message, param_hint="--devices")
         times, _, rest = word.partition("x")
-        counted = times.isdigit() and rest != "" and not rest[0].isdigit()
+        counted = NUMBER.fullmatch(times) is not None and rest != "" and not rest[0].isdigit()
         count, what = (int(times), rest.strip()) if counted else (1, word)
         if SIZE.fullmatch(what):
             kind = GpuKind(model="", vendor="nvidia", memory_bytes=parse_size(what, "--devices"))
         else:
             kind = _named(what, host_memory_bytes)
+        if len(found) + count > MOST_DEVICES:
+            raise click.BadParameter(f"more than {MOST_DEVICES} cards", param_hint="--devices")
         found += [kind] * count
     return tuple(found)
 
@@ -184,7 +188,7 @@ def parse_layers(text: str | None) -> int | Literal["all", "auto"] | None:
         return "all"
     if text == "auto":
         return "auto"
-    if not text.isdigit():
+    if NUMBER.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r} is no number, all or auto", param_hint="--gpu-layers")
     return int(text)
 
@@ -193,8 +197,8 @@ def parse_split(text: str | None) -> tuple[int, ...] | None:
     """Layers per device."""
     if text is None:
         return None
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts) or not any(int(part) for part in parts):
+    parts = [part.strip() for part in text.split(",")]
+    if not all(NUMBER.fullmatch(part) for part in parts) or not any(int(part) for part in parts):
         raise click.BadParameter(f"{text!r} is no list of whole layers, e.g. 17,16", param_hint="--tensor-split")
     return tuple(int(part) for part in parts)
 

@@ -136,16 +136,16 @@ def profile_of(product: Product, version: str | None) -> EngineProfile | None:
     """The profile of a version as users write it (b11669, 11669, 0.7.0, v0.0.171), None where it is none of these."""
     if product == "llama-box":
         written = version or LLAMA_BOX_NEWEST
-        match = re.fullmatch(r"v?0\.0\.(\d+)", written)
+        match = re.fullmatch(r"v?0\.0\.([0-9]{1,6})", written)
         # v0.0.171 (2025-08-15) embeds llama.cpp sources of that month
         return match and EngineProfile(
             product=product, version="v0.0." + match[1], build=6160, newer_than_known=int(match[1]) > 171
         )
     written = version or LLAMA_CPP_DEFAULT
-    if match := re.fullmatch(r"b?(\d{4,6})", written):
+    if match := re.fullmatch(r"b?([0-9]{4,6})", written):
         build = int(match[1])
         return EngineProfile(product=product, version=f"b{build}", build=build, newer_than_known=build > BUILD_NEWEST)
-    if match := re.match(r"(?:1:)?(\d+\.\d+)(?:\.\d+)?(?:[+-].*)?$", written):
+    if match := re.match(r"(?:1:)?([0-9]{1,6}\.[0-9]{1,6})(?:\.[0-9]{1,6})?(?:[+-].*)?$", written):
         known = DEBIAN_BUILDS.get(match[1])
         return EngineProfile(
             product=product, version=written, build=known or BUILD_NEWEST, newer_than_known=known is None

@@ -7,6 +7,8 @@ where they were loaded.
 
 from __future__ import annotations
 
+import re
+
 from gslc.engines.llama_args import ParsedArgs, parse_args
 from gslc.engines.llama_profile import profile_of
 from gslc.ir.diagnostic import Decision, Diagnostic, Outcome, Place
@@ -134,7 +136,7 @@ def drawing_of(parsed: ParsedArgs) -> Drawing:
     sides = {"--image-max-width": SIDE_DEFAULT, "--image-max-height": SIDE_DEFAULT}
     tiled = True
     for flag in parsed.flags:
-        if flag.setting in sides and flag.values and flag.values[0].isdigit():
+        if flag.setting in sides and flag.values and re.fullmatch(r"[0-9]{1,9}", flag.values[0]):
             sides[flag.setting] = int(flag.values[0])
         if flag.spelling == "--image-no-vae-tiling":
             tiled = False

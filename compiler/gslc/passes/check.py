@@ -306,4 +306,4 @@ def _value(argv: tuple[str, ...], names: tuple[str, ...]) -> str | None:
 
 def _number(argv: tuple[str, ...], names: tuple[str, ...]) -> int | None:
     value = _value(argv, names)
-    return int(value) if value is not None and value.isdigit() else None
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 20 else None

@@ -188,7 +188,7 @@ def _extra(found: Findings, line: Line, content: object, host: str | None, image
     if replicas is not None and replicas > 1:
         extra["replicas"] = replicas
     pins = _device_ids(content)
-    if pins and host is not None and all(pin.isdigit() for pin in pins):
+    if pins and host is not None and all(pin.isascii() and pin.isdigit() and len(pin) < 4 for pin in pins):
         extra["gpus"] = tuple(f"{host}/{int(pin)}" for pin in pins)
     elif pins:
         found.say(

@@ -106,7 +106,7 @@ def _extra(found: Findings, name: str, row: object, replicas: int | None) -> dic
     for item in as_list(member(row, "gpu_selector", "gpu_ids")):
         worker, _, rest = str(item).rpartition(":")
         worker = worker.rpartition(":")[0]  # worker:device:index, and the worker's name may hold colons
-        if worker and rest.isdigit():
+        if worker and rest.isascii() and rest.isdigit() and len(rest) < 4:
             pins.append(f"{legal_name(found, 'worker', worker)}/{int(rest)}")
     if pins:
         extra["gpus"] = tuple(pins)

@@ -381,7 +381,7 @@ def _expanded(node: Node, *, uuids: bool) -> list[Plain]:
             continue
         card = {key: value for key, value in item.items() if key != "count" and (uuids or key != "uuid")}
         count = str(item.get("count", "1"))
-        found += [card] * (int(count) if count.isdigit() and len(count) < 4 else 1)
+        found += [card] * (int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 1)
     return found
 
 

@@ -63,6 +63,7 @@ def server_flags(
         ("-np", str(layout.parallel or 1)),
     ]
     flags += _memory_flags(profile, settings, layout)
+    flags.append(("--metrics",))  # prometheus/targets.json names the server; without it /metrics answers 501
     if facts.kind == "reranker":
         flags.append(("--rerank",))
     elif facts.kind == "embedding":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from gslc.engines.addresses import socket_address
-from gslc.ir.inputs import Cluster
+from gslc.engines.variables import KEY_VARIABLES
+from gslc.ir.inputs import Cluster, Model, SecretRef
 from gslc.ir.output import OutputFile
 from gslc.ir.plan import Instance, Plan
 from gslc.ir.record import dataclass
@@ -40,12 +41,21 @@ class Endpoint:
 def render_endpoints(plan: Plan, cluster: Cluster) -> tuple[OutputFile, ...]:
     """The three lists, sorted by model and replica."""
     endpoints = tuple(endpoint_of(instance) for instance in plan.instances if instance.port)
-    keys = {model.name: model.api_key.name for model in cluster.models if model.api_key}
+    backends = {instance.model: instance.backend for instance in plan.instances}
+    keys = {model.name: key for model in cluster.models if (key := key_secret(model, backends.get(model.name, "")))}
     return (
         OutputFile(path="endpoints.json", text=_endpoints_json(plan.cluster, endpoints)),
         OutputFile(path="litellm/config.yaml", text=_litellm(plan.cluster, endpoints, keys)),
         OutputFile(path="prometheus/targets.json", text=_prometheus(plan.cluster, endpoints)),
     )
+
+
+def key_secret(model: Model, backend: str) -> str | None:
+    """The secret that clients must send: `api_key`, or what `env` gives in the engine's own variable."""
+    if model.api_key is not None:
+        return model.api_key.name
+    own = dict(model.env).get(KEY_VARIABLES.get(backend, ""))
+    return own.name if isinstance(own, SecretRef) else None
 
 
 def endpoint_of(instance: Instance) -> Endpoint:

@@ -323,6 +323,7 @@ def test_the_server_is_told_every_setting_that_the_plan_rests_on() -> None:
     assert (value(argv, "-c"), value(argv, "-np"), value(argv, "-ngl")) == ("16384", "4", "37")
     assert (value(argv, "--fit"), value(argv, "--cache-ram")) == ("off", "0")
     assert "--no-kv-unified" in argv
+    assert "--metrics" in argv
     assert launch.health_path == "/health"
     assert launch.gpus == (0,)
 

@@ -67,6 +67,13 @@ def test_litellm_takes_a_key_from_its_environment() -> None:
     assert yaml.safe_load(text)["model_list"][0]["litellm_params"]["api_key"] == "os.environ/CHAT_KEY"
 
 
+def test_litellm_takes_a_key_that_only_the_environment_of_the_engine_has() -> None:
+    for variable, expected in (("LLAMA_API_KEY", "os.environ/OWN"), ("VLLM_API_KEY", "none")):
+        models = (Model(name="chat", source=None, env=((variable, SecretRef(name="own")),)),)
+        text = files(make_instance(make_launch()), models=models)["litellm/config.yaml"]
+        assert yaml.safe_load(text)["model_list"][0]["litellm_params"]["api_key"] == expected
+
+
 def test_no_instance_makes_empty_lists() -> None:
     found = files()
     assert json.loads(found["endpoints.json"])["models"] == {}

@@ -574,6 +574,7 @@ job "gslc-datacenter-analyst" {
           "off",
           "--cache-ram",
           "0",
+          "--metrics",
           "--rpc",
           "10.1.1.2:20000",
         ]

@@ -551,6 +551,7 @@ job "gslc-datacenter-embed" {
           "off",
           "--cache-ram",
           "0",
+          "--metrics",
           "--embedding",
           "-b",
           "8192",

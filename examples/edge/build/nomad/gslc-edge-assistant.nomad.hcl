@@ -540,6 +540,7 @@ job "gslc-edge-assistant" {
           "off",
           "--cache-ram",
           "0",
+          "--metrics",
         ]
       }
 

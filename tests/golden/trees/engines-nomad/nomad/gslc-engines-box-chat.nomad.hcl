@@ -580,6 +580,7 @@ job "gslc-engines-box-chat" {
           "2",
           "-ngl",
           "3",
+          "--metrics",
         ]
 
         mount {

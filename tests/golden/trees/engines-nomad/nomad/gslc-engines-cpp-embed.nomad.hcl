@@ -585,6 +585,7 @@ job "gslc-engines-cpp-embed" {
           "off",
           "--cache-ram",
           "0",
+          "--metrics",
           "--embedding",
           "-b",
           "512",

@@ -585,6 +585,7 @@ job "gslc-engines-cpp-rerank" {
           "off",
           "--cache-ram",
           "0",
+          "--metrics",
           "--rerank",
           "-b",
           "512",

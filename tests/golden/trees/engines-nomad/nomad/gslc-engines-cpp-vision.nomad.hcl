@@ -586,6 +586,7 @@ job "gslc-engines-cpp-vision" {
           "off",
           "--cache-ram",
           "0",
+          "--metrics",
           "--mmproj",
           "/var/lib/gslc/models/hf/makers/tiny-vision-GGUF/0f337a52d649a5cfca02a31ef27b05816b302c15/mmproj-tiny-vision-F16.gguf",
         ]

@@ -127,14 +127,14 @@ def _footprint(
     sparse = is_sparse(shape)
     memory = []
     for index, device in enumerate(devices):
-        # llama-server asks every card that it sees for its memory at start, which makes a driver context there
-        used = index in layers or plan.devices[index] > 0 or not device.remote
         memory.append(
             DeviceMemory(
                 weights=plan.devices[index],
                 kv_cache=cached[index],
                 compute=compute[index],
-                overhead=device_overhead(device, run, sparse=sparse, streamed=_streams(layers, plan)) if used else 0,
+                # also where no layer lies: llama-server asks every card that it sees for its memory at start, and an
+                # RPC server its own, which makes a driver context there
+                overhead=device_overhead(device, run, sparse=sparse, streamed=_streams(layers, plan)),
             )
         )
     return Footprint(

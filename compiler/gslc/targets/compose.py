@@ -22,6 +22,7 @@ from gslc.targets.reviews import (
     review_mixed_targets,
     review_mounts,
     review_names,
+    review_paths,
     review_values,
 )
 
@@ -124,6 +125,7 @@ class ComposeTarget:
             *review_names(instances, cluster),
             *review_image(instances, cluster),
             *review_mounts(instances, cluster),
+            *review_paths(instances, cluster),
             *review_reach(instances, cluster),
             *review_followers(instances, cluster, "compose"),
             *review_values(instances, cluster),

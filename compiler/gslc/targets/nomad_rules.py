@@ -15,6 +15,7 @@ from gslc.targets.reviews import (
     review_image,
     review_mixed_targets,
     review_normal_form,
+    review_paths,
     review_program,
     review_values,
 )
@@ -60,6 +61,7 @@ def review_nomad(plan: Plan, cluster: Cluster) -> tuple[Diagnostic, ...]:
         *_one_job(plan, instances, cluster),
         *_drivers(instances, cluster, hosts),
         *review_image(instances, cluster, in_docker),
+        *review_paths(instances, cluster, in_docker),
         *review_program(instances, cluster, lambda shard: not in_docker(shard)),
         *review_reach(instances, cluster),
         *review_followers(instances, cluster, "nomad"),

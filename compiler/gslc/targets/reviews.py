@@ -117,6 +117,51 @@ def review_mounts(instances: Iterable[Instance], cluster: Cluster) -> Iterator[D
                 )
 
 
+# Arguments of engines that begin like paths and are routes.
+_ROUTES = ("--root-path", "--root_path", "--disable-access-log-for-endpoints", "--disable_access_log_for_endpoints")
+
+
+def review_paths(
+    instances: Iterable[Instance], cluster: Cluster, contained: Callable[[Shard], bool] = lambda _: True
+) -> Iterator[Diagnostic]:
+    """Arguments of a model that name a file outside of the folders which its container is given.
+
+    An image of the user's own may hold the file, so nothing is said of those.
+    """
+    models = {model.name: model for model in cluster.models}
+    hosts = {host.name: host for host in cluster.hosts}
+    told: set[tuple[str, int]] = set()
+    for instance, shard in _shards(instances):
+        model, launch = models.get(instance.model), shard.launch
+        if model is None or instance.backend == "custom" or shard.role != "leader" or not contained(shard):
+            continue
+        pins = (hosts[shard.host].engines.get(instance.backend), cluster.engines.get(instance.backend))
+        if model.image is not None or any(pin is not None and pin.image is not None for pin in pins):
+            continue
+        folders = (launch.model_dir, *outside_folders(launch.files, launch.model_dir))
+        for index, word in enumerate(model.args):
+            path = _path_in(model.args[index - 1] if index else "", word)
+            inside = path is None or any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+            if path is None or inside or (model.name, index) in told:
+                continue
+            told.add((model.name, index))
+            yield Diagnostic(
+                code="GS665",
+                severity="warning",
+                place=cluster.places.at("models", model.name, "args", index),
+                message=f"{path} lies outside of what the container of {instance.name} is given: {', '.join(folders)}",
+                help=f"put the file below {launch.model_dir} on {shard.host}, or into an image of your own (key image)",
+            )
+
+
+def _path_in(before: str, word: str) -> str | None:
+    """The absolute path that an argument gives: the word itself, or what stands behind a =; None where it is none."""
+    flag, equals, value = word.partition("=")
+    path = value if equals and not word.startswith("/") else word
+    named = flag if equals else before
+    return path if path.startswith("/") and named not in _ROUTES else None
+
+
 def review_values(instances: Iterable[Instance], cluster: Cluster) -> Iterator[Diagnostic]:
     """Arguments and variables that no process can be given."""
     yield from _review_texts(

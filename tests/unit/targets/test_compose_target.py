@@ -19,7 +19,7 @@ from tests.support.plans import (
     templates,
 )
 
-from gslc.ir.inputs import Host
+from gslc.ir.inputs import EnginePin, Host, Model
 from gslc.ir.plan import Instance, ModelFile
 from gslc.targets.compose import ComposeTarget
 
@@ -247,3 +247,32 @@ def test_workers_that_would_have_to_restart_with_their_leader_are_told_of() -> N
 def test_two_models_with_one_service_name_are_refused() -> None:
     rpc = make_launch("a-0-rpc-0", role="rpc", port=20001, health_path=None)
     assert review(instance(make_launch("a-0"), rpc), instance(make_launch("a-0-rpc-0", port=20002))) == ["GS662"]
+
+
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        (("--chat-template-file", "/etc/x.jinja"), [1]),
+        (("--jinja", "--grammar-file=/srv/g.gbnf", "--path", "/srv/www"), [1, 3]),
+        (("--lora-modules", "a=/srv/lora"), [1]),
+        (("--chat-template-file", "/var/lib/gslc/models/x.jinja"), []),
+        (("--chat-template-file", "/data/own/x.jinja"), []),  # beside the model's own file, whose folder is mounted
+        (("--root-path", "/chat", "--root-path=/chat", "--temp", "0", "--chat-template", "{{ a/b }}"), []),
+    ],
+)
+def test_files_that_the_container_would_not_have_are_warned_of(args: tuple[str, ...], found: list[int]) -> None:
+    own = ModelFile(path="/data/own/m.gguf", size_bytes=1, sha256=None, url=None)
+    plan = make_plan(instance(make_launch(files=(own,))))
+    for model, expected in (
+        (Model(name="chat", source=None, args=args), found),
+        (Model(name="chat", source=None, args=args, image="own:1"), []),
+    ):
+        cluster = make_cluster(host(gpus=make_gpus(4)), models=(model,), target="compose")
+        said = [one for one in ComposeTarget(templates=templates).review(plan, cluster) if one.code == "GS665"]
+        assert [(one.severity, one.place.file) for one in said] == [
+            ("warning", f"models/chat/args/{index}") for index in expected
+        ]
+    pinned = make_cluster(
+        host(engines={"llama.cpp": EnginePin(image="own:1")}), models=(Model(name="chat", source=None, args=args),)
+    )
+    assert all(one.code != "GS665" for one in ComposeTarget(templates=templates).review(plan, pinned))

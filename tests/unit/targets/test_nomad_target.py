@@ -19,7 +19,7 @@ from tests.support.plans import (
     templates,
 )
 
-from gslc.ir.inputs import Host
+from gslc.ir.inputs import Host, Model
 from gslc.ir.plan import Instance, ModelFile
 from gslc.targets.nomad import NomadTarget
 
@@ -183,6 +183,14 @@ def test_docker_on_macos_is_refused() -> None:
     assert target.excludes(host_class(os="windows", target="nomad")) is None
     hosts = (host(os="darwin", nomad_driver="docker"),)
     assert review(instance(make_launch()), hosts=hosts) == ["GS658"]
+
+
+@pytest.mark.parametrize(("driver", "said"), [("docker", ["GS665"]), ("raw_exec", [])])
+def test_files_of_the_host_are_missing_in_a_container_alone(driver: Any, said: list[str]) -> None:
+    models = (Model(name="chat", source=None, args=("--chat-template-file", "/etc/x.jinja")),)
+    cluster = make_cluster(host(nomad_driver=driver), models=models, target="nomad")
+    found = NomadTarget(templates=templates).review(make_plan(instance(make_launch())), cluster)
+    assert [one.code for one in found] == said
 
 
 def test_raw_exec_without_a_program_is_refused() -> None:

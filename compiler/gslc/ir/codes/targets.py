@@ -97,4 +97,10 @@ CODES: CodeTable = {
         'would end with "Invalid host address", or its leader would not find it.',
         remedy="Give the host an IPv4 address (or one that is a name for it), and its listen in numbers, or 0.0.0.0.",
     ),
+    "GS665": CodeEntry(
+        title="a file that the container does not have",
+        meaning="An argument names a file on the host (a chat template, a grammar, an adapter), and the container is given "
+        "the model folder alone, so that the engine would not find it and end.",
+        remedy="Put the file below model_dir, or into an image of your own, and name that one in image.",
+    ),
 }

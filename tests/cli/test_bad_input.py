@@ -116,6 +116,19 @@ def test_an_address_that_leads_to_no_other_host_is_shown_beside_the_refusal(
     assert [(one["line"], one["message"]) for one in found["related"]] == [(7, "the address of atlas")]
 
 
+def test_a_split_over_more_cards_than_a_host_may_give_is_no_matter_of_addresses(
+    gslc: Program, hub: HubServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    text = HOSTS.replace("NVIDIA L4}", "NVIDIA L4, count: 2}")
+    path.write_text(
+        text + "models:\n  one: {source: hf://makers/tiny-llama-GGUF, gpus: [atlas/0], tensor_split: [1, 2]}\n"
+    )
+    (found,) = gslc("build", path, "--format", "json").json["diagnostics"]
+    assert (found["code"], found["line"]) == ("GS405", 11)
+    assert found["message"] == "one-0: no host that may run it has as many cards as its settings ask for"
+
+
 def test_two_hosts_of_one_address_are_said_once(gslc: Program, hub: HubServer, tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text(HOSTS.replace("10.0.0.11", "10.0.0.12") + SPANNING.format(version="0.26.0"))

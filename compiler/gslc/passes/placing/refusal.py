@@ -9,7 +9,7 @@ from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
 from gslc.passes.placing.replan import ReplanAnswer
 from gslc.passes.placing.report import Refusals
 from gslc.passes.placing.state import LOCKED, State
-from gslc.passes.placing.together import NAMES_SHOWN, apart_text, host_to_add, names_of, unreached
+from gslc.passes.placing.together import NAMES_SHOWN, apart_text, host_to_add, names_of, spans, unreached
 
 GROUPS_SHOWN = 3  # groups of hosts in a message; the decision has them all
 EXPLAINED = 20  # models for which changes are tried: each try costs a little, and nobody reads more
@@ -87,6 +87,11 @@ def _reason(
         return "GS406", f"{who}: there is no layout for the hosts that may run it: {details}", refused
     by_rule = _rule_refusals(problem, state, fitter, task)
     lacks = [lack for zone in task.zones if (lack := _lack_of_zone(problem, state, fitter, task, zone)) is not None]
+    if not lacks and not by_rule and not spans(task):
+        detail = "no host that may run it has as many cards as its settings ask for"
+        hosts = sorted({host for zone in task.zones for host in zone.hosts})
+        names = names_of([problem.hosts[host].name for host in hosts])
+        return "GS405", f"{who}: {detail}", (Excluded(what=names, rule="cards", detail=detail),)
     if not lacks and not by_rule:
         detail = apart_text(problem, task)
         hosts = sorted({host for zone in task.zones for host in zone.hosts})

@@ -120,4 +120,12 @@ def test_imports_go_down_only() -> None:
 def test_importing_the_program_is_light() -> None:
     listed = run(sys.executable, "-c", "import sys, gslc.cli.main; print(*sorted(sys.modules))")
     ours = [name for name in listed.split() if name.startswith("gslc")]
-    assert ours == ["gslc", "gslc.cli", "gslc.cli.main", "gslc.cli.session", "gslc.ir", "gslc.ir.diagnostic"]
+    assert ours == [
+        "gslc",
+        "gslc.cli",
+        "gslc.cli.main",
+        "gslc.cli.session",
+        "gslc.ir",
+        "gslc.ir.diagnostic",
+        "gslc.ir.record",
+    ]

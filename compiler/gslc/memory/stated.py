@@ -8,6 +8,10 @@ from gslc.ir.inputs import Model, Requirement
 from gslc.ir.placement import Choice, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
 
+MOST_KNOWN = 16_384
+# Asked again for every class of hosts. By identity: requirements are slow to hash, and those kept here stay alive.
+_KNOWN: dict[tuple[int, bool], tuple[tuple[Requirement, ...], Options]] = {}
+
 
 def stated_options(model: Model, host_class: HostClass, *, exclusive: bool | None = None) -> Options:
     """The alternatives of `model.requirements`, best first.
@@ -17,9 +21,16 @@ def stated_options(model: Model, host_class: HostClass, *, exclusive: bool | Non
     """
     del host_class  # what is stated holds on every host
     alone = model.exclusive_gpus if exclusive is None else exclusive
-    return Options(
-        fixed=tuple(stated_choice(requirement, index, alone) for index, requirement in enumerate(model.requirements))
-    )
+    requirements = model.requirements
+    known = _KNOWN.get((id(requirements), alone))
+    if known is not None:
+        return known[1]
+    fixed = tuple([stated_choice(requirement, index, alone) for index, requirement in enumerate(requirements)])
+    options = Options(fixed=fixed)
+    if len(_KNOWN) >= MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[id(requirements), alone] = (requirements, options)
+    return options
 
 
 @lru_cache(maxsize=65_536)  # asked again for every class of hosts; equal arguments get the same object

@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.hall import Hall
-from gslc.passes.placing.lodgings import Cards, Lodging
+from gslc.passes.placing.lodgings import Lodging
 from gslc.passes.placing.problem import Option
+from gslc.passes.placing.seats import Cards
 
 Small: TypeAlias = tuple[int, int, int]  # bytes on its card, bytes of host memory, replica
 COMPANY = 3  # replicas that come along onto one card, at most
@@ -150,7 +151,7 @@ class Completer:
         free, alike = hall.free, hall.alike
         found: dict[tuple[int, int, int], int] = {}
         for host in self.hosts:
-            single = hall.single.get((number, host))
+            single = hall.single[number].get(host)
             if single is None or single[1] > hall.memory[host] + self.loan[host]:
                 continue
             if self.hall.ruled and self._clash(number, (hall.at[number][host],)):
@@ -167,7 +168,7 @@ class Completer:
         """Bytes that stay free on a card with a replica and the best company, and who that is."""
         hall, dice = self.hall, self.dice
         host = hall.host_of[card]
-        own = hall.single[first, host]
+        own = hall.single[first][host]
         target = hall.free[card] - own[0]
         memory = hall.memory[host] - own[1] + self.loan[host]
         if target == 0:
@@ -175,7 +176,7 @@ class Completer:
         rows: list[Small] = []
         single, alone = hall.single, hall.alone
         for number in left:
-            small = single.get((number, host))
+            small = single[number].get(host)
             if small is None or small[0] > target or small[1] > memory or card not in small[2] or number in alone:
                 continue
             if dice.below(BLINK):

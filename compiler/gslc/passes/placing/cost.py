@@ -18,25 +18,21 @@ class Weigher:
         self.problem = problem
         self.homes = homes
         self.priorities = sorted({task.priority for task in problem.tasks}, reverse=True)
-        self.level = [self.priorities.index(replica.task.priority) for replica in problem.replicas]
+        self.asked = dict.fromkeys(self.priorities, 0)  # replicas by priority
+        for replica in problem.replicas:
+            self.asked[replica.task.priority] += 1
         self.spreads = [task for task in problem.tasks if task.spread]
 
     def cost(self, state: State) -> Cost:
         """Unplaced replicas by priority, offloaded bytes, moves, ranks, cards in use, crowding, crossings."""
-        unplaced = [0] * len(self.priorities)
-        offload = moves = ranks = 0
-        homes = self.homes
-        for number, position in enumerate(state.positions):
-            if position is None:
-                unplaced[self.level[number]] += 1
-                continue
-            option = position.option
-            offload += option.offload
-            ranks += option.rank
-            home = homes.get(number)
-            if home is not None and home != position.spots:
+        unplaced = [asked - state.placed[priority] for priority, asked in self.asked.items()]
+        moves = 0
+        for number, home in self.homes.items():
+            position = state.positions[number]
+            if position is not None and position.spots != home:
                 moves += 1
-        return (*unplaced, offload, moves, ranks, self.cards(state), self.crowding(state), self.crossings(state))
+        cards, crowding, crossings = self.cards(state), self.crowding(state), self.crossings(state)
+        return (*unplaced, state.offload, moves, state.ranks, cards, crowding, crossings)
 
     def cards(self, state: State) -> int:
         """Cards that a replica uses which is to be packed; cards that only spread models use are not counted."""

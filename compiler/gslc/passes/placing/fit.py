@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from gslc.ir.placement import Elastic, FreeGpu, FreeHost
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
+from gslc.passes.placing.problem import Fit, ModelTask, Option, Part, Problem, Replica, Sizes
 from gslc.passes.placing.state import ALONE, Pool, Position, Spot, State
 
 Key: TypeAlias = tuple[int, ...]  # lower is better, compared left to right
-Fit: TypeAlias = tuple[
-    tuple[int, ...], int, int, int, int, int
-]  # cards, new cards, bytes left, untouched cards, memory left, 1 where they cross NVLink islands
 Style: TypeAlias = int
 BINPACK = 0  # no new card where one in use will do, then the tightest
 TIGHTEST = 1  # the tightest card, in use or not
 FIRST = 2  # the first host by name
+CARDS = 3  # a Fit has its key by style first, then its cards
+UNKNOWN: Fit = ((), (), (), ())  # stands for a condition that no model has asked for yet
 SCAN = 48  # conditions of a pool that are all looked at; above, sorted lists lead to the tightest
 LOOK = 64  # entries of a sorted list that are looked at for the best, before the first that fits is taken
 ENOUGH = 12  # of these, fitting ones that are compared
@@ -78,8 +78,9 @@ class Fitter:
         if task.spread or task.pins is not None:
             return self._best_by_host(state, task, part, hosts, style)
         pool = state.pool(hosts)
-        if len(pool.buckets) <= SCAN:
-            return self._best_among(state, task, part, pool, list(pool.buckets), style, len(pool.buckets))
+        buckets = pool.buckets
+        if len(buckets) <= SCAN:
+            return self._best_among(state, task, part, pool, buckets, style, len(buckets))
         needed = part.memory if part.count == 0 else part.needs[-1]
         for way in part.ways:
             entries, first = state.at_least(pool, way, needed)
@@ -99,41 +100,38 @@ class Fitter:
         task: ModelTask,
         part: Part,
         pool: Pool,
-        conditions: list[int],
+        conditions: Iterable[int],
         style: Style,
         enough: int,
     ) -> tuple[Key, Spot] | None:
         """The best spot in the given conditions, after looking at `enough` that fit."""
-        fits = part.fits
-        best: tuple[Key, Spot] | None = None
-        found = 0
+        fits, buckets, plain = part.fits, pool.buckets, task.plain
+        best: Fit | None = None
+        best_host = -1
         for number in conditions:
-            host = pool.buckets[number][0]
-            if number in fits:
-                fit = fits[number]
-            else:
+            fit = fits.get(number, UNKNOWN)
+            if fit is UNKNOWN:
                 self.steps += 1
-                fit = fits[number] = self._fit(state, task, part, host)
+                fit = fits[number] = self._fit(state, task, part, buckets[number][0])
             if fit is None:
                 continue
-            if not task.plain:
-                admitted = next((other for other in pool.buckets[number] if state.admits(task, other)), None)
+            if plain:
+                host = buckets[number][0]
+            else:
+                admitted = next((other for other in buckets[number] if state.admits(task, other)), None)
                 if admitted is None:
                     continue
                 host = admitted
-            cards, new, left, untouched, memory_left, crosses = fit
-            if style == BINPACK:
-                score: Key = (new, left, untouched, memory_left, crosses, host)
-            else:
-                score = (left, new, untouched, memory_left, crosses, host) if style == TIGHTEST else (host,)
-            if best is None or score < best[0]:
-                best = (score, (host, cards))
-            found += 1
-            if found == enough:
+            if best is None or fit[style] < best[style] or (fit[style] == best[style] and host < best_host):
+                best, best_host = fit, host
+            enough -= 1
+            if not enough:
                 break
-        return best
+        return ((*best[style], best_host), (best_host, best[CARDS])) if best is not None else None
 
     def _fit(self, state: State, task: ModelTask, part: Part, host: int) -> Fit | None:
+        if task.pins is None and part.alike and (part.count == 1 or self.problem.alike[host]):
+            return _fit_alike(state, part, host)
         cards = state.cards_for(part, host, task)
         if cards is None:
             return None
@@ -144,9 +142,10 @@ class Fitter:
             if users[card] == 0:
                 new += 1
         if not part.exclusive:
-            left -= sum(part.needs)
+            left -= part.bulk
         crosses = int(state.crosses(part, (host, cards))) if self.problem.linked else 0
-        return (cards, new, left, state.untouched[host], state.memory[host] - part.memory, crosses)
+        rest = (state.untouched[host], state.memory[host] - part.memory, crosses)
+        return ((new, left, *rest), (left, new, *rest), (), cards)
 
     def _best_by_host(
         self, state: State, task: ModelTask, part: Part, hosts: tuple[int, ...], style: Style
@@ -167,7 +166,7 @@ class Fitter:
                 fit = self._fit(state, task, part, host)
             if fit is None:
                 continue
-            cards, new, left, untouched, memory_left, crosses = fit
+            new, left, untouched, memory_left, crosses = fit[BINPACK]
             if task.spread:
                 crowd = state.of_model.get((task.index, host), 0)
                 score: Key = (crowd, len(state.on_host[host]), -new, -memory_left, crosses, host)
@@ -176,7 +175,7 @@ class Fitter:
             else:
                 score = (left, new, crosses, host)
             if best is None or score < best[0]:
-                best = (score, (host, cards))
+                best = (score, (host, fit[CARDS]))
         return best
 
     def key(self, state: State, task: ModelTask, option: Option, part: Part, host: int, cards: tuple[int, ...]) -> Key:
@@ -195,7 +194,7 @@ class Fitter:
             if users[card] == 0:
                 new += 1
         if not part.exclusive:
-            left -= sum(part.needs)
+            left -= part.bulk
         crosses = int(state.crosses(part, (host, cards))) if self.problem.linked else 0
         return (option.offload, option.rank, new, left, state.untouched[host], memory_left, crosses, host)
 
@@ -263,8 +262,7 @@ class Fitter:
         self, state: State, task: ModelTask, best: Position | None, best_key: Key | None, most_offload: int | None
     ) -> Position | None:
         """The better of `best` and what the elastic choices find, tried by rank."""
-        ranks = sorted({elastic.rank for zone in task.zones for elastic in zone.elastic})
-        for rank in ranks:
+        for rank in task.elastic_ranks:
             if best_key is not None and best_key[0] == 0 and best_key[1] <= rank:
                 break
             for way in self._ways_of_rank(state, task, rank):
@@ -394,6 +392,36 @@ class Fitter:
         users, free = state.users[host], state.free[host]
         allowed = range(len(free)) if task.pins is None else task.pins.get(host, ())
         return sum(free[card] for card in allowed if card < len(free) and users[card] != ALONE)
+
+
+def _fit_alike(state: State, part: Part, host: int) -> Fit | None:
+    """As Fitter._fit, for equal needs on cards that nothing but their memory tells apart: from sorted lists."""
+    memory = state.memory[host]
+    if memory < (part.memory_unified if state.problem.unified[host] else part.memory):
+        return None
+    touched, whole = state.sorted_cards(state.condition[host])
+    count = part.count
+    asked = (part.needs[0], -1)
+    found: Sizes = []
+    if not part.exclusive and touched and touched[-1] > asked:
+        first = bisect_left(touched, asked)
+        found = touched[first : first + count]
+    new = count - len(found)
+    if new:
+        first = bisect_left(whole, asked)
+        found = found + whole[first : first + new]
+        if len(found) < count:
+            return None
+    rest = (len(whole), memory - part.memory, 0)
+    if count == 1:
+        left, card = found[0]
+        cards: tuple[int, ...] = (card,)
+    else:
+        left = sum([size for size, _ in found])
+        cards = tuple(sorted([card for _, card in found]))
+    if not part.exclusive:
+        left -= part.bulk
+    return ((new, left, *rest), (left, new, *rest), (), cards)
 
 
 def least_on_cards(task: ModelTask) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.lodgings import TAKEN, Cards, Lodging, Lodgings, Seat
+from gslc.passes.placing.lodgings import Lodging, Lodgings
 from gslc.passes.placing.problem import Option, Part, Problem, Replica
+from gslc.passes.placing.seats import TAKEN, Cards, Seat
 from gslc.passes.placing.state import Position, Spot, State
 
 Snapshot: TypeAlias = tuple[dict[int, Lodging], dict[int, tuple[Cards, ...]]]

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import permutations
 from typing import TypeAlias
 
-from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
+from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
+from gslc.passes.placing.seats import TAKEN, Cards, Seat, Seats
 from gslc.passes.placing.state import ALONE, State
 
-Seat: TypeAlias = tuple[int, int, int]  # host, way, bytes of host memory
 Lodging: TypeAlias = tuple[Seat, ...]  # one for each part
-Cards: TypeAlias = tuple[int, ...]  # of the whole fleet, as `host_of` counts them; the largest need first
 Single: TypeAlias = tuple[int, int, frozenset[int]]  # bytes on one card, bytes of host memory, cards
 MOST_LODGINGS = 400  # of one replica
+Kind: TypeAlias = tuple[int, ...]  # model and the options that a replica is held to: replicas of one kind are alike
 FALLBACK = 300  # weight of a replica that finds its place in host memory; one that finds none has 2,000 and more
-TAKEN = -1  # bytes free on a card that one replica has alone, or that is shut
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Bytes on each of some cards, the largest first, which must be among `allowed`."""
-
-    needs: tuple[int, ...]
-    alone: bool
-    allowed: Cards
 
 
 class Lodgings:
@@ -61,13 +50,14 @@ class Lodgings:
         for host in range(self.hosts):
             self._enter_host(host)
         self.ground = list(self.free)
-        self.ground_users = tuple(self.users)
         self.ground_room = sum([free for free in self.free if free > 0])
         self.cards = [range(base, base + len(state.users[host])) for host, base in enumerate(self.base)]
         self.ground_memory = tuple(state.memory)
         self.ports = None if problem.ports is None else [problem.ports - used for used in state.ports_used]
-        self.ways: list[Way] = []
-        self._numbers: dict[Way, int] = {}
+        self.seats = Seats(problem, state, self.base)
+        self.ways = self.seats.ways
+        self.kind: dict[int, Kind] = {}
+        self._known: dict[Kind, tuple[list[Lodging], list[Option]]] = {}
         self.lodgings: dict[int, list[Lodging]] = {}
         self.options: dict[int, list[Option]] = {}  # of each lodging
         self.excess: dict[int, list[int]] = {}  # bytes on cards above the least, of each lodging
@@ -79,14 +69,13 @@ class Lodgings:
             self._enter(replica)
         self.ruled = bool(self.clash or self.port or self.ports is not None)
         self.movable = sorted(self.lodgings)
-        if any(way.needs == (0,) for way in self.ways):
+        if self.seats.shelf:
             self.cards = [range(cards.start, cards.stop + 1) for cards in self.cards]
-        self._drop_wasteful()
-        self.single: dict[tuple[int, int], Single] = {}  # who takes one card on a host
+        self.single: dict[int, dict[int, Single]] = {}  # replica -> host -> its seat there, if that is one card
         self.alone: set[int] = set()  # of these, who takes it alone
-        for number in self.movable:
-            self._find_single(number)
-        self.scarcity = {number: self._scarcity_of(number) for number in self.movable}
+        self._sets: dict[Cards, frozenset[int]] = {}
+        self._drop_wasteful()
+        self.scarcity = self._by_kind(self._scarcity_of)
         self.whole_memory = max(1, sum(self.ground_memory))
         self.level: dict[int, int] = {}
         self.weight: dict[int, int] = {}
@@ -108,11 +97,14 @@ class Lodgings:
     def _enter(self, replica: Replica) -> None:
         task, number = replica.task, replica.id
         only = self.held.get(number) if self.held is not None else None
-        rows = self._rows(replica, only)
-        if not rows:
+        kind = (task.index, *[id(option) for option in only or ()])
+        rows = self._known.get(kind)
+        if rows is None:
+            rows = self._known[kind] = self._rows(replica, only)
+        if not rows[0]:
             return
-        self.lodgings[number] = [row[0] for row in rows]
-        self.options[number] = [row[1] for row in rows]
+        self.kind[number] = kind
+        self.lodgings[number], self.options[number] = rows
         if task.apart:
             self.clash[number] = task.index
         if task.port is not None:
@@ -120,77 +112,49 @@ class Lodgings:
         if self.ports is not None:
             self.wants[number] = self.options[number][0].parts[0].ports - task.port_outside
 
-    def _rows(self, replica: Replica, only: tuple[Option, ...] | None) -> list[tuple[Lodging, Option]]:
+    def _rows(self, replica: Replica, only: tuple[Option, ...] | None) -> tuple[list[Lodging], list[Option]]:
         """The lodgings of a replica, with their options: those of `only`, else those with the least offload."""
-        task = replica.task
-        rows: list[tuple[Lodging, Option]] = []
+        task, seats = replica.task, self.seats
+        lodgings: list[Lodging] = []
+        options: list[Option] = []
         for zone in task.zones:
+            hosts = zone.hosts if task.plain else [host for host in zone.hosts if self.state.admits(task, host)]
             for option in zone.options:
                 if option in only if only is not None else option.offload <= task.least_offload:
-                    for host in zone.hosts:
-                        if self.state.admits(task, host):
-                            rows += [((seat,), option) for seat in self._seats(task, option.parts[0], host)]
+                    part = option.parts[0]
+                    lodgings += [(seat,) for host in hosts for seat in seats.of(task, part, host)]
+                    options += [option] * (len(lodgings) - len(options))
         for option, hosts in task.wide:
             if option in only if only is not None else option.offload <= task.least_offload:
-                rows += [(lodging, option) for lodging in self._wide(task, option, hosts)]
-        return rows[:MOST_LODGINGS]
+                lodgings += self._wide(task, option, hosts)
+                options += [option] * (len(lodgings) - len(options))
+        return lodgings[:MOST_LODGINGS], options[:MOST_LODGINGS]
+
+    def _by_kind(self, answer: Callable[[int], int]) -> dict[int, int]:
+        """A number for each replica, asked once for replicas that are alike."""
+        found: dict[Kind, int] = {}
+        for number in self.movable:
+            if self.kind[number] not in found:
+                found[self.kind[number]] = answer(number)
+        return {number: found[self.kind[number]] for number in self.movable}
 
     def offer(self, replica: Replica, options: tuple[Option, ...]) -> bool:
         """Let a replica without a place be laid out in these ways and in no other; False, and no change: in none."""
         rows = self._rows(replica, options)
-        if not rows:
+        if not rows[0]:
             return False
         number = replica.id
-        for host in self.at[number]:
-            self.single.pop((number, host), None)
         self.alone.discard(number)
-        self.lodgings[number] = [row[0] for row in rows]
-        self.options[number] = [row[1] for row in rows]
-        self._sort(number, [self._bulk(lodging) for lodging in self.lodgings[number]], most=None)
-        self._find_single(number)
+        self.lodgings[number], self.options[number] = rows
+        self._sort(number, [self._bulk(lodging) for lodging in rows[0]], most=None)
         return True
-
-    def _seats(self, task: ModelTask, part: Part, host: int) -> list[Seat]:
-        """The ways of a part on a host: one for each kind of cards where they must be alike."""
-        problem = self.problem
-        kinds, base = problem.kinds[host], self.base[host]
-        shelf = Way(needs=(0,), alone=False, allowed=(base + len(kinds),))
-        memory = part.memory_unified if problem.unified[host] else part.memory
-        if memory > self.ground_memory[host] or part.indices is not None:
-            return []
-        if part.count == 0:
-            return [(host, self._number_of(shelf), memory)]
-        allowed = tuple(range(len(kinds))) if task.pins is None else task.pins.get(host, ())
-        if part.kind is not None:
-            wanted = problem.kind_numbers.get(part.kind, -1)
-            allowed = tuple(card for card in allowed if kinds[card] == wanted)
-        groups = [allowed]
-        if part.same_kind and part.count > 1 and not problem.one_kind[host]:
-            groups = [tuple(card for card in allowed if kinds[card] == kind) for kind in sorted(set(kinds))]
-        found: list[Seat] = []
-        for group in groups:
-            way = Way(needs=part.needs, alone=part.exclusive, allowed=tuple([base + card for card in group]))
-            if self._fits_ground(way):
-                found.append((host, self._number_of(way), memory))
-        return found
-
-    def _number_of(self, way: Way) -> int:
-        if way not in self._numbers:
-            self._numbers[way] = len(self.ways)
-            self.ways.append(way)
-        return self._numbers[way]
-
-    def _fits_ground(self, way: Way) -> bool:
-        usable = sorted([self.ground[card] for card in way.allowed if not (way.alone and self.ground_users[card])])
-        tight = usable[len(usable) - len(way.needs) :][::-1] if len(usable) >= len(way.needs) else []
-        return len(tight) == len(way.needs) and all(free >= need for free, need in zip(tight, way.needs, strict=True))
 
     def _wide(self, task: ModelTask, option: Option, hosts: tuple[int, ...]) -> list[Lodging]:
         problem = self.problem
         seats: list[dict[int, Seat]] = []
         for number, part in enumerate(option.parts):
             ways = {
-                host: self._seats(task, part, host)
+                host: self.seats.of(task, part, host)
                 for host in hosts
                 if problem.reachable[host] and self.fitter.admits_part(self.state, task, host, number)
             }
@@ -208,22 +172,30 @@ class Lodgings:
 
     def _bulk(self, lodging: Lodging) -> int:
         """Bytes on cards, whole cards where they are taken alone."""
-        total = 0
-        for _, number, _ in lodging:
-            way = self.ways[number]
-            if way.alone and way.needs:
-                fitting = sorted([self.ground[card] for card in way.allowed if self.ground[card] >= way.needs[-1]])
-                total += sum(fitting[: len(way.needs)])
-            else:
-                total += sum(way.needs)
-        return total
+        bulk = self.seats.bulk
+        return bulk[lodging[0][1]] if len(lodging) == 1 else sum([bulk[way] for _, way, _ in lodging])
 
     def _drop_wasteful(self) -> None:
         """Leave out what takes more bytes on cards than the fleet has to spare when everyone takes the least."""
-        sizes = {number: [self._bulk(lodging) for lodging in rows] for number, rows in self.lodgings.items()}
-        spare = self.ground_room - sum([min(row) for row in sizes.values()])
-        for number, row in sizes.items():
-            self._sort(number, row, most=spare if spare >= 0 and self.held is None else None)
+        rows = {kind: [self._bulk(lodging) for lodging in known[0]] for kind, known in self._known.items() if known[0]}
+        least = {kind: min(row) for kind, row in rows.items()}
+        spare = self.ground_room - sum([least[self.kind[number]] for number in self.movable])
+        first: dict[Kind, int] = {}
+        for number in self.movable:
+            kind = self.kind[number]
+            if kind not in first:
+                first[kind] = number
+                self._sort(number, rows[kind], most=spare if spare >= 0 and self.held is None else None)
+            else:
+                self._share(first[kind], number)
+
+    def _share(self, twin: int, number: int) -> None:
+        """Give a replica the lodgings of another one that is like it."""
+        self.lodgings[number], self.options[number] = self.lodgings[twin], self.options[twin]
+        self.excess[number], self.at[number] = self.excess[twin], self.at[twin]
+        self.single[number] = self.single[twin]
+        if twin in self.alone:
+            self.alone.add(number)
 
     def _sort(self, number: int, sizes: list[int], *, most: int | None) -> None:
         """Put the lodgings of a replica with the fewest bytes first, and leave those out that take `most` more."""
@@ -234,16 +206,18 @@ class Lodgings:
         self.excess[number] = [size for size, _ in rows]
         self.options[number] = [options[index] for _, index in rows]
         self.lodgings[number] = [lodgings[index] for _, index in rows]
-        self.at[number] = {}
+        at = self.at[number] = {}
         for lodging in self.lodgings[number]:
             if len(lodging) == 1:
-                self.at[number].setdefault(lodging[0][0], lodging[0])
-
-    def _find_single(self, number: int) -> None:
-        for host, (_, way_number, memory) in self.at[number].items():
+                at.setdefault(lodging[0][0], lodging[0])
+        single = self.single[number] = {}
+        for host, (_, way_number, memory) in at.items():
             way = self.ways[way_number]
             if len(way.needs) == 1:
-                self.single[number, host] = (way.needs[0], memory, frozenset(way.allowed))
+                allowed = self._sets.get(way.allowed)
+                if allowed is None:
+                    allowed = self._sets[way.allowed] = frozenset(way.allowed)
+                single[host] = (way.needs[0], memory, allowed)
                 if way.alone:
                     self.alone.add(number)
 
@@ -252,29 +226,29 @@ class Lodgings:
 
         counted: by number instead; and who has another place, in host memory, weighs what lies there then.
         """
-        whole = max(1, self.ground_room)
         replicas = self.problem.replicas
         levels = sorted({replicas[number].task.priority for number in self.movable}, reverse=True)
         self.level = {number: levels.index(replicas[number].task.priority) for number in self.movable}
+        worth = self._by_kind(lambda number: self._worth(number, counted=counted))
         factor = 1
         for level in range(len(levels) - 1, -1, -1):
             total = 1000
             for number in self.movable:
                 if self.level[number] == level:
-                    weight = self._weight(number, whole, factor, counted=counted)
-                    self.weight[number] = weight
-                    total += weight
+                    self.weight[number] = factor * worth[number]
+                    total += self.weight[number]
             factor = max(factor, total)
 
-    def _weight(self, number: int, whole: int, factor: int, *, counted: bool) -> int:
+    def _worth(self, number: int, *, counted: bool) -> int:
+        whole = max(1, self.ground_room)
         lodgings = self.lodgings[number]
-        share = min([self._bulk(lodging) for lodging in lodgings]) * 1000 // whole
+        share = self._bulk(lodgings[0]) * 1000 // whole  # the first takes the least
         if share == 0:
             share = lodgings[0][0][2] * 1000 // self.whole_memory
         if not counted:
-            return factor * (1 + share)
+            return 1 + share
         fallback = self._fallback(number)
-        return factor * (2000 + share if fallback is None else FALLBACK + fallback * 1000 // whole)
+        return 2000 + share if fallback is None else FALLBACK + fallback * 1000 // whole
 
     def _fallback(self, number: int) -> int | None:
         """Bytes in host memory with which a replica that finds no place can do; None: it stays without one."""

@@ -10,10 +10,13 @@ from gslc.engines.addresses import is_loopback
 from gslc.ir.diagnostic import Excluded
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.nvlink import Links, links_of
-from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, PartNeed
+from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, Options, PartNeed
 from gslc.ir.record import dataclass
 
 FEW_PORTS = 256  # a host with as many replicas on it is not expected; below, ports are counted while placing
+Key: TypeAlias = tuple[int, ...]
+Fit: TypeAlias = tuple[Key, Key, Key, Key]  # how good a fit is by each style of fit.py, and its cards
+Sizes: TypeAlias = list[tuple[int, int]]  # bytes free and card, sorted
 Example: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]  # memory, free bytes and users (at most 1) by card
 
 
@@ -33,9 +36,9 @@ class Part:
     indices: tuple[int, ...] | None
     ports: int
     ways: tuple[tuple[str, int], ...]  # how to ask a pool for hosts, see State.value_of
-    fits: dict[int, tuple[tuple[int, ...], int, int, int, int, int] | None] = field(
-        default_factory=dict
-    )  # by condition
+    bulk: int  # bytes on all its cards together
+    alike: bool  # it needs cards, the same of each of them, and names neither them nor their kind
+    fits: dict[int, Fit | None] = field(default_factory=dict)  # by condition
 
     @property
     def group(self) -> bool:
@@ -67,13 +70,14 @@ def option_key(option: Option) -> tuple[int, int, int, str]:
 class Zone:
     """Eligible hosts of one class, with the options of a model there, compiled when they are first asked for."""
 
-    __slots__ = ("_candidates", "_lean", "_maker", "_options", "host_class", "hosts")
+    __slots__ = ("_candidates", "_found", "_lean", "_maker", "_options", "host_class", "hosts")
 
     def __init__(self, host_class: HostClass, hosts: tuple[int, ...], candidates: Candidates, maker: ZoneMaker) -> None:
         self.host_class = host_class
         self.hosts = hosts
         self._candidates = candidates
         self._maker = maker
+        self._found: Options | None = None
         self._options: tuple[Option, ...] | None = None
         self._lean: tuple[Option, ...] | None = None
 
@@ -81,10 +85,9 @@ class Zone:
     def options(self) -> tuple[Option, ...]:
         """The fixed choices of one part that fit an empty host, best first."""
         if self._options is None:
-            found = [option for option in self.all_options() if fits_empty(option.parts[0], self.host_class)]
-            if len(found) > 1:
-                found.sort(key=option_key)
-            self._options = tuple(found)
+            largest = self._maker.largest_of(self.host_class)
+            found = self._maker.single_options(self._asked().fixed)[1]
+            self._options = tuple([option for option in found if fits_empty(option.parts[0], self.host_class, largest)])
         return self._options
 
     @property
@@ -96,38 +99,43 @@ class Zone:
 
     def all_options(self) -> list[Option]:
         """The fixed choices of one part, also those that are too large for these hosts."""
-        fixed = self._candidates.options[self.host_class].fixed
-        return [self._maker.option(choice) for choice in fixed if len(choice.parts) == 1]
+        return list(self._maker.single_options(self._asked().fixed)[0])
+
+    def _asked(self) -> Options:
+        """What the backend offers on these hosts, asked once: a class of hosts is slow to look up."""
+        if self._found is None:
+            self._found = self._candidates.options[self.host_class]
+        return self._found
 
     @property
     def elastic(self) -> tuple[Elastic, ...]:
         """The choices that depend on what is free."""
-        return self._candidates.options[self.host_class].elastic
+        return self._asked().elastic
 
     @property
     def refused(self) -> tuple[Excluded, ...]:
         """Layouts that were ruled out beforehand, and why."""
-        return self._candidates.options[self.host_class].refused
+        return self._asked().refused
 
     @property
     def wide(self) -> tuple[Choice, ...]:
         """The fixed choices of several parts."""
-        return tuple(choice for choice in self._candidates.options[self.host_class].fixed if len(choice.parts) > 1)
+        return tuple([choice for choice in self._asked().fixed if len(choice.parts) > 1])
 
 
-def fits_empty(part: Part, host_class: HostClass) -> bool:
-    """True where a part fits a host of a class with nothing on it, the kinds of its cards aside."""
+def fits_empty(part: Part, host_class: HostClass, largest: tuple[int, ...]) -> bool:
+    """True where a part fits a host of a class with nothing on it, the kinds of its cards aside.
+
+    `largest` has what the cards of the class hold, the largest first.
+    """
     if (part.memory_unified if host_class.unified_memory else part.memory) > host_class.memory_capacity:
         return False
     if part.count == 0:
         return True
-    sizes = host_class.gpu_capacity
-    if part.count > len(sizes):
+    if part.count > len(largest):
         return False
     if part.uniform:
-        need = part.needs[0]
-        return sum([size >= need for size in sizes]) >= part.count
-    largest = sorted(sizes, reverse=True)
+        return largest[part.count - 1] >= part.needs[0]
     return all(size >= need for size, need in zip(largest, part.needs, strict=False))
 
 
@@ -154,6 +162,14 @@ class ModelTask:
     _least: int | None = None
     _bulk: int | None = None
     _wide: tuple[tuple[Option, tuple[int, ...]], ...] | None = None
+    _ranks: tuple[int, ...] | None = None
+
+    @property
+    def elastic_ranks(self) -> tuple[int, ...]:
+        """The ranks of the choices that depend on what is free, best first."""
+        if self._ranks is None:
+            self._ranks = tuple(sorted({elastic.rank for zone in self.zones for elastic in zone.elastic}))
+        return self._ranks
 
     @property
     def least_bulk(self) -> int:
@@ -202,6 +218,8 @@ class ZoneMaker:
         self.host_index = host_index
         self.parts: dict[object, Part] = {}
         self.options: dict[int, tuple[Choice, Option]] = {}  # by identity: backends give one choice to many classes
+        self.singles: dict[int, tuple[object, tuple[Option, ...], tuple[Option, ...]]] = {}
+        self.largest: dict[int, tuple[object, tuple[int, ...]]] = {}
         self.layouts: dict[int, tuple[object, tuple[tuple[int, ...], ...], Mapping[int, int]]] = {}
 
     def zones_of(self, candidates: Candidates) -> tuple[tuple[Zone, ...], Mapping[int, int]]:
@@ -230,6 +248,23 @@ class ZoneMaker:
         compiled = [(self.option(choice), tuple(sorted(hosts))) for choice, hosts in found]
         return tuple(sorted(compiled, key=lambda entry: option_key(entry[0])))
 
+    def single_options(self, fixed: tuple[Choice, ...]) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+        """The choices of one part, compiled, in their order and best first; the answer of equal classes is shared."""
+        known = self.singles.get(id(fixed))
+        if known is None:
+            found = tuple([self.option(choice) for choice in fixed if len(choice.parts) == 1])
+            ordered = tuple(sorted(found, key=option_key)) if len(found) > 1 else found
+            known = self.singles[id(fixed)] = (fixed, found, ordered)
+        return known[1:]
+
+    def largest_of(self, host_class: HostClass) -> tuple[int, ...]:
+        """What the cards of a class hold, the largest first."""
+        known = self.largest.get(id(host_class))
+        if known is None:
+            sizes = tuple(sorted(host_class.gpu_capacity, reverse=True))
+            known = self.largest[id(host_class)] = (host_class, sizes)
+        return known[1]
+
     def option(self, choice: Choice) -> Option:
         """A choice, compiled."""
         known = self.options.get(id(choice))
@@ -241,7 +276,7 @@ class ZoneMaker:
             rank=choice.rank,
             offload=choice.offloaded_bytes,
             gpus=sum([part.count for part in parts]),
-            bulk=sum([sum(part.needs) for part in parts]),
+            bulk=sum([part.bulk for part in parts]),
             parts=parts,
             single=parts[0] if len(parts) == 1 else None,
         )
@@ -269,6 +304,8 @@ class ZoneMaker:
                 indices=need.indices,
                 ports=len(need.ports),
                 ways=_ways(len(sizes), exclusive),
+                bulk=sum(sizes),
+                alike=len(set(sizes)) == 1 and need.kind is None and need.indices is None,
             )
             self.parts[key] = found
         return found
@@ -302,9 +339,11 @@ class Problem:
     reachable: tuple[bool, ...]  # has an address, and one that leads to it from other hosts
     links: tuple[Links, ...]  # per host: the NVLink island of each card; () where the host doesn't say
     linked: bool  # any host says
+    alike: tuple[bool, ...]  # per host: its cards are of one kind, and it doesn't say which are linked
     ports: int | None = None  # how many a host has in port_range, where that is few enough to matter
     conditions: dict[object, int] = field(default_factory=dict)  # what is free on a host -> its number, for all states
     examples: list[Example] = field(default_factory=list)  # by number
+    sorted_cards: dict[int, tuple[Sizes, Sizes]] = field(default_factory=dict)  # by number: see State.sorted_cards
 
 
 def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
@@ -354,6 +393,7 @@ def problem_of(candidates: Iterable[Candidates], cluster: Cluster) -> Problem:
         reachable=tuple(host.address is not None and not is_loopback(host.address) for host in hosts),
         links=tuple(links_of(host.nvlink, len(host.gpus)) if host.nvlink else () for host in hosts),
         linked=any(host.nvlink for host in hosts),
+        alike=tuple(len(set(row)) <= 1 and not host.nvlink for row, host in zip(kinds, hosts, strict=True)),
         ports=last_port - first_port + 1 if few_ports else None,
     )
 

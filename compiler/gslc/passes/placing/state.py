@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from gslc.ir.nvlink import Links, islands_in, linked_cards, swapped_for_linked
 from gslc.ir.record import dataclass
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
+from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica, Sizes
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
 Spot: TypeAlias = tuple[int, Cards]  # a host and cards there
@@ -46,8 +46,12 @@ class State:
         self.memory = list(problem.memory_capacity)
         self.free = [list(row) for row in problem.gpu_capacity]
         self.users = [[0] * len(row) for row in problem.gpu_capacity]
+        self.marks = [[0] * len(row) for row in problem.gpu_capacity]  # users, at most 1: what a condition tells
         self.untouched = [len(row) for row in problem.gpu_capacity]
         self.positions: list[Position | None] = [None] * len(problem.replicas)
+        self.offload = 0  # bytes, of all that are placed
+        self.ranks = 0
+        self.placed = {task.priority: 0 for task in problem.tasks}  # replicas by priority
         self.on_host: list[dict[int, None]] = [{} for _ in problem.hosts]  # replica ids, in order of arrival
         self.of_model: dict[tuple[int, int], int] = {}  # (model, host) -> replicas there
         self.fixed_ports: dict[tuple[int, int], int] = {}  # (host, port) -> replica id, or LOCKED
@@ -70,12 +74,13 @@ class State:
         fixed = task.port_outside
         for part, (host, cards) in zip(position.option.parts, position.spots, strict=True):
             self.memory[host] -= part.memory_unified if unified[host] else part.memory
-            free, users = self.free[host], self.users[host]
+            free, users, marks = self.free[host], self.users[host], self.marks[host]
             for need, slot in zip(part.needs, part.slots, strict=True):
                 card = cards[slot]
                 free[card] -= need
                 if users[card] == 0:
                     self.untouched[host] -= 1
+                    marks[card] = ALONE if part.exclusive else 1
                 users[card] = ALONE if part.exclusive else users[card] + 1
             self.on_host[host][replica.id] = None
             self.ports_used[host] += part.ports - fixed
@@ -84,6 +89,9 @@ class State:
             self.of_model[key] = self.of_model.get(key, 0) + 1
             self._moved_on(host)
         self.positions[replica.id] = position
+        self.offload += position.option.offload
+        self.ranks += position.option.rank
+        self.placed[task.priority] += 1
         if task.port is not None:
             self.fixed_ports[position.spots[0][0], task.port] = replica.id
         if task.one_family:
@@ -98,19 +106,23 @@ class State:
         fixed = task.port_outside
         for part, (host, cards) in zip(position.option.parts, position.spots, strict=True):
             self.memory[host] += part.memory_unified if unified[host] else part.memory
-            free, users = self.free[host], self.users[host]
+            free, users, marks = self.free[host], self.users[host], self.marks[host]
             for need, slot in zip(part.needs, part.slots, strict=True):
                 card = cards[slot]
                 free[card] += need
                 users[card] = 0 if users[card] == ALONE else users[card] - 1
                 if users[card] == 0:
                     self.untouched[host] += 1
+                    marks[card] = 0
             del self.on_host[host][replica.id]
             self.ports_used[host] -= part.ports - fixed
             fixed = 0
             self.of_model[task.index, host] -= 1
             self._moved_on(host)
         self.positions[replica.id] = None
+        self.offload -= position.option.offload
+        self.ranks -= position.option.rank
+        self.placed[task.priority] -= 1
         if task.port is not None:
             del self.fixed_ports[position.spots[0][0], task.port]
         if task.one_family:
@@ -138,7 +150,7 @@ class State:
 
     def _condition_of(self, host: int) -> int:
         free = tuple(self.free[host])
-        users = tuple([1 if count > 0 else count for count in self.users[host]])
+        users = tuple(self.marks[host])
         key = (self.ground[host], self.memory[host], free, users)
         found = self.conditions.get(key)
         if found is None:
@@ -202,6 +214,18 @@ class State:
         if len(sizes) < count:
             return -1
         return max(sizes) if count == 1 else sorted(sizes, reverse=True)[count - 1]
+
+    def sorted_cards(self, condition: int) -> tuple[Sizes, Sizes]:
+        """The cards of hosts in a condition that are shared by some, and those that nobody uses, by bytes free."""
+        found = self.problem.sorted_cards.get(condition)
+        if found is None:
+            _, free, users = self.examples[condition]
+            rows = sorted([(size, card) for card, size in enumerate(free)])
+            found = self.problem.sorted_cards[condition] = (
+                [row for row in rows if users[row[1]] > 0],
+                [row for row in rows if users[row[1]] == 0],
+            )
+        return found
 
     # -------------------------------------------------------- questions
 

@@ -41,7 +41,7 @@ class Trader:
         last = self.steps + steps
         while self.steps < last:
             missing = [number for number in hall.missing() if hall.at[number]]
-            lone = [number for number in missing if any((number, host) in hall.single for host in hall.at[number])]
+            lone = [number for number in missing if hall.single[number]]
             if not lone:
                 break
             self.turn += 1
@@ -64,9 +64,9 @@ class Trader:
         lone = hall.lone[card]
         found: list[Bundle] = [(0, 0, card, ())]
         if lone and lone[0] in hall.alone:
-            found.append((hall.ground[card], hall.single[lone[0], host][1], card, (lone[0],)))
+            found.append((hall.ground[card], hall.single[lone[0]][host][1], card, (lone[0],)))
         else:
-            rows = [(number, *hall.single[number, host][:2]) for number in lone if (number, host) in hall.single]
+            rows = [(number, *hall.single[number][host][:2]) for number in lone if host in hall.single[number]]
             rows = self.dice.sample(rows, MOST_LONE)
             for count in (*range(1, min(GROUP, len(rows)) + 1), *([len(rows)] if len(rows) > GROUP else [])):
                 found += [_bundle(card, group) for group in combinations(rows, count)]
@@ -81,7 +81,7 @@ class Trader:
         host = hall.host_of[card]
         memory = 0
         for number in group:
-            single = hall.single.get((number, host))
+            single = hall.single[number].get(host)
             if single is None or card not in single[2]:
                 return None
             if number in hall.alone:
@@ -143,7 +143,7 @@ class Trader:
         hall = self.hall
         found: list[int] = []
         for host in hall.at[number]:
-            single = hall.single.get((number, host))
+            single = hall.single[number].get(host)
             if single is None or hall.clashes(host, (), (number,)):
                 continue
             found += [card for card in hall.cards[host] if card in single[2] and hall.ground[card] >= single[0]]
@@ -157,7 +157,7 @@ class Trader:
         alone = number in hall.alone
         for card in self._targets(number):
             host = hall.host_of[card]
-            need, memory, _ = hall.single[number, host]
+            need, memory, _ = hall.single[number][host]
             if hall.free[card] < need or (alone and hall.users[card]):
                 continue
             short = max(0, memory - max(0, hall.memory[host]))
@@ -180,7 +180,7 @@ class Trader:
         givers = [card for card in range(len(free)) if free[card] > 0]
         best: tuple[int, Bundle, Bundle] | None = None
         for card in self._targets(number):
-            gap = hall.single[number, hall.host_of[card]][0] - free[card]
+            gap = hall.single[number][hall.host_of[card]][0] - free[card]
             for other in givers:
                 if free[other] < gap or other == card:
                     continue
@@ -205,7 +205,7 @@ class Trader:
         card = one[2]
         host = hall.host_of[card]
         self._apply(one, two)
-        if hall.free[card] < hall.single[number, host][0] or hall.clashes(host, (), (number,)):
+        if hall.free[card] < hall.single[number][host][0] or hall.clashes(host, (), (number,)):
             return True  # something changed: a new fleet to look at
         hall.put(number, (hall.at[number][host],), ((card,),))
         self.moved[number] = self.turn

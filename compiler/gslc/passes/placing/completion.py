@@ -36,24 +36,23 @@ class Completer:
 
     def run(self) -> None:
         """Fill the hall; who finds no place is left out."""
-        hall, ways = self.hall, self.hall.ways
+        hall, dice = self.hall, self.dice
+        builds, scarcity, choosy = hall.builds, hall.scarcity, hall.choosy
         large: dict[int, list[tuple[int, int, int, int]]] = {}
         small: dict[int, list[tuple[int, int, int, int]]] = {}
-        scarce = self.dice.below(4) > 0
+        scarce = dice.below(4) > 0
         for number in hall.missing():
             level = hall.level[number]
-            shapes = [ways[seat[1]] for lodging in hall.lodgings[number][:1] for seat in lodging]
-            plain = len(shapes) == 1 and len(shapes[0].needs) == 1 and not shapes[0].alone
-            if self._prefers(number):
+            plain, cards, top, memory = builds[number]
+            if number in choosy and self._prefers(number):
                 plain = False
-            top = max([max(way.needs, default=0) for way in shapes])
-            rank = hall.scarcity[number] if scarce or hall.scarcity[number] <= 0 else 2
+            rank = scarcity[number]
+            if rank > 0 and not scarce:
+                rank = 2
             if plain and rank > 0:
-                memory = 0 if top else hall.lodgings[number][0][0][2]
                 small.setdefault(level, []).append((rank, -top, -memory, number))
             else:
-                noise = 80 + self.dice.below(40)
-                cards = sum([len(way.needs) for way in shapes])
+                noise = 80 + dice.below(40)
                 large.setdefault(level, []).append((rank, -cards, -top * noise, number))
         for level in sorted({*large, *small}):
             for *_, number in sorted(large.get(level, ())):
@@ -62,9 +61,9 @@ class Completer:
 
     def _prefers(self, number: int) -> bool:
         """Pick, now and then, one of several ways of a replica for this start; True where that was done."""
-        options = self.hall.options[number]
-        if options[0] is options[-1] or self.dice.below(TASTE):
+        if self.dice.below(TASTE):
             return False
+        options = self.hall.options[number]
         self.preferred[number] = options[self.dice.below(len(options))]
         return True
 
@@ -72,52 +71,52 @@ class Completer:
 
     def _place_large(self, number: int) -> None:
         """Cards for a replica on a random host among those that waste least."""
-        hall = self.hall
-        rows: list[tuple[int, int, Lodging, list[Cards]]] = []
+        hall, filled, memory, loan = self.hall, self.filled, self.hall.memory, self.loan
+        lodgings, excess, options = hall.lodgings[number], hall.excess[number], hall.options[number]
+        best: tuple[int, int, Lodging, tuple[Cards, ...]] | None = None
         preferred = self.preferred.get(number)
-        ways = zip(hall.excess[number], hall.lodgings[number], hall.options[number], strict=True)
-        for excess, lodging, option in ways:
-            if preferred is not None and option is not preferred:
-                continue
-            if rows and excess > rows[0][0]:
+        for index in hall.lodgings_on(number, self.hosts):
+            if best is not None and excess[index] > best[0]:
                 break
-            if any(
-                seat[0] not in self.filled or hall.memory[seat[0]] + self.loan[seat[0]] < seat[2] for seat in lodging
-            ):
+            if preferred is not None and options[index] is not preferred:
                 continue
-            cards = [self._cards_for(seat[1]) for seat in lodging]
-            self.steps += 1
-            if None not in cards:
-                rows.append(
-                    (excess, self.dice.below(1 << 20), lodging, [found for found in cards if found is not None])
-                )
-        if not rows:
-            return
-        _, _, lodging, seating = min(rows)
-        if not self._clash(number, lodging):
-            hall.put(number, lodging, tuple(seating))
+            lodging = lodgings[index]
+            for seat in lodging:
+                if seat[0] not in filled or memory[seat[0]] + loan[seat[0]] < seat[2]:
+                    break
+            else:
+                found = [self._cards_for(seat[1]) for seat in lodging]
+                self.steps += 1
+                seating = tuple([cards for cards in found if cards is not None])
+                if len(seating) == len(lodging):
+                    row = (excess[index], self.dice.below(1 << 20), lodging, seating)
+                    best = row if best is None or row < best else best
+        if best is not None and not self._clash(number, best[2]):
+            hall.put(number, best[2], best[3])
 
     def _clash(self, number: int, lodging: Lodging) -> bool:
         return self.hall.ruled and any(self.hall.clashes(seat[0], (), (number,)) for seat in lodging)
 
     def _cards_for(self, way_number: int) -> Cards | None:
         way = self.hall.ways[way_number]
-        if not way.needs:
-            return ()
         free, users = self.hall.free, self.hall.users
+        needs, least, count = way.needs, way.needs[-1], len(way.needs)
         tight = 0 if self.dice.below(2) else 1 << 60
-        usable = sorted(
-            [
-                (free[card] + (tight if users[card] else 0), card)
-                for card in way.allowed
-                if free[card] >= way.needs[-1] and not (way.alone and users[card])
+        if way.alone:
+            usable = [(free[card], card) for card in way.allowed if free[card] >= least and not users[card]]
+        else:
+            usable = [
+                (free[card] + tight if users[card] else free[card], card) for card in way.allowed if free[card] >= least
             ]
-        )
-        if len(usable) < len(way.needs):
+        if len(usable) < count:
             return None
-        cards = tuple([card for _, card in usable[: len(way.needs)]])[::-1]
-        fits = all(free[card] >= need for card, need in zip(cards, way.needs, strict=True))
-        return cards if fits else None
+        if count == 1:
+            return (min(usable)[1],)
+        usable.sort()
+        cards = tuple([card for _, card in usable[:count]])[::-1]
+        if needs[0] > least and any(free[card] < need for card, need in zip(cards, needs, strict=True)):
+            return None
+        return cards
 
     # -------------------------------------------------------- one shared card
 
@@ -148,13 +147,14 @@ class Completer:
     def _spots(self, number: int) -> list[int]:
         """One card of each kind and fill where a replica fits, in random order."""
         hall = self.hall
-        free, alike = hall.free, hall.alike
+        free, alike, memory, loan = hall.free, hall.alike, hall.memory, self.loan
+        singles = hall.single[number]
         found: dict[tuple[int, int, int], int] = {}
         for host in self.hosts:
-            single = hall.single[number].get(host)
-            if single is None or single[1] > hall.memory[host] + self.loan[host]:
+            single = singles.get(host)
+            if single is None or single[1] > memory[host] + loan[host]:
                 continue
-            if self.hall.ruled and self._clash(number, (hall.at[number][host],)):
+            if hall.ruled and self._clash(number, (hall.at[number][host],)):
                 continue
             need, _, allowed = single
             for card in hall.cards[host]:
@@ -174,12 +174,12 @@ class Completer:
         if target == 0:
             return 0, ()
         rows: list[Small] = []
-        single, alone = hall.single, hall.alone
+        single, alone, below = hall.single, hall.alone, dice.below
         for number in left:
             small = single[number].get(host)
             if small is None or small[0] > target or small[1] > memory or card not in small[2] or number in alone:
                 continue
-            if dice.below(BLINK):
+            if below(BLINK):
                 rows.append((small[0], small[1], number))
         fair = memory // max(1, hall.room[host] >> 20)  # host memory for each MiB that is left on cards
         rows.sort(key=lambda row: (-row[0], abs(row[1] - (row[0] >> 20) * fair)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from gslc.passes.placing.fit import Fitter
@@ -12,6 +12,7 @@ from gslc.passes.placing.seats import TAKEN, Cards, Seat
 from gslc.passes.placing.state import Position, Spot, State
 
 Snapshot: TypeAlias = tuple[dict[int, Lodging], dict[int, tuple[Cards, ...]]]
+FEW_HOSTS = 4  # lodgings are looked up by host where a search fills at most one host in so many
 
 
 class Hall(Lodgings):
@@ -33,6 +34,8 @@ class Hall(Lodgings):
         self.on: list[dict[int, Seat]] = [{} for _ in problem.hosts]
         self.lone: list[list[int]] = [[] for _ in self.free]  # replicas that use this card and no other
         self.version = [0] * len(self.free)
+        self._by_host: dict[int, tuple[list[Lodging], dict[int, list[int]]]] = {}  # by the list: host -> places in it
+        self.out = set(self.movable)  # replicas without a place
         self.where: dict[int, Lodging] = {}
         self.seating: dict[int, tuple[Cards, ...]] = {}
 
@@ -44,7 +47,7 @@ class Hall(Lodgings):
 
     def missing(self) -> list[int]:
         """Replicas without a place, by number."""
-        return [number for number in self.movable if number not in self.where]
+        return sorted(self.out)
 
     def over(self) -> int:
         """Bytes by which host memory is overdrawn, all hosts together."""
@@ -53,7 +56,7 @@ class Hall(Lodgings):
     def cost(self) -> int:
         """What is wrong: the weight of those without a place, and overdrawn memory in thousandths; 0 is a solution."""
         over = self.over()
-        wrong = sum([self.weight[number] for number in self.movable if number not in self.where])
+        wrong = sum([self.weight[number] for number in self.out])
         return wrong + (1 + over * 1000 // self.whole_memory if over else 0)
 
     def fresh(self, card: int) -> bool:
@@ -76,53 +79,72 @@ class Hall(Lodgings):
                 return True
         return False
 
+    def lodgings_on(self, number: int, hosts: list[int]) -> Iterable[int]:
+        """Which lodgings of a replica may be on some hosts alone; on most hosts of the fleet: all."""
+        lodgings = self.lodgings[number]
+        if len(hosts) * FEW_HOSTS > self.hosts:
+            return range(len(lodgings))
+        known = self._by_host.get(id(lodgings))
+        if known is None:
+            places: dict[int, list[int]] = {}
+            for index, lodging in enumerate(lodgings):
+                places.setdefault(lodging[0][0], []).append(index)
+            known = self._by_host[id(lodgings)] = (lodgings, places)
+        return sorted([index for host in hosts for index in known[1].get(host, ())])
+
     # -------------------------------------------------------- changes
 
     def put(self, number: int, lodging: Lodging, seating: tuple[Cards, ...]) -> None:
         """Give a replica its seats and cards."""
         self.where[number] = lodging
         self.seating[number] = seating
-        free, users, version = self.free, self.users, self.version
-        for seat, cards in zip(lodging, seating, strict=True):
+        self.out.remove(number)
+        free, users, version, room = self.free, self.users, self.version, self.room
+        for index, seat in enumerate(lodging):
             host, way_number, memory = seat
+            cards = seating[index]
             self.on[host][number] = seat
             self.memory[host] -= memory
             if self.ports is not None:
                 self.ports[host] -= self.wants[number]
             way = self.ways[way_number]
-            for card, need in zip(cards, way.needs, strict=True):
-                if way.alone:
-                    self.room[host] -= free[card]
+            needs, alone = way.needs, way.alone
+            for slot, card in enumerate(cards):
+                if alone:
+                    room[host] -= free[card]
                     free[card] = TAKEN
                 else:
-                    self.room[host] -= need
-                    free[card] -= need
+                    room[host] -= needs[slot]
+                    free[card] -= needs[slot]
                 users[card] += 1
                 version[card] += 1
             if len(cards) == 1:
-                self.lone[cards[0]].append(number)
+                self.lone[card].append(number)
 
     def take_out(self, number: int) -> None:
         """Take a replica's seats back."""
-        free, users, version = self.free, self.users, self.version
-        for seat, cards in zip(self.where.pop(number), self.seating.pop(number), strict=True):
-            host, way_number, memory = seat
+        free, users, version, room = self.free, self.users, self.version, self.room
+        self.out.add(number)
+        seating = self.seating.pop(number)
+        for index, (host, way_number, memory) in enumerate(self.where.pop(number)):
+            cards = seating[index]
             del self.on[host][number]
             self.memory[host] += memory
             if self.ports is not None:
                 self.ports[host] += self.wants[number]
             way = self.ways[way_number]
-            for card, need in zip(cards, way.needs, strict=True):
-                if way.alone:
+            needs, alone = way.needs, way.alone
+            for slot, card in enumerate(cards):
+                if alone:
                     free[card] = self.ground[card]
-                    self.room[host] += free[card]
+                    room[host] += free[card]
                 else:
-                    self.room[host] += need
-                    free[card] += need
+                    room[host] += needs[slot]
+                    free[card] += needs[slot]
                 users[card] -= 1
                 version[card] += 1
             if len(cards) == 1:
-                self.lone[cards[0]].remove(number)
+                self.lone[card].remove(number)
 
     def clear(self) -> None:
         """Take everyone out."""

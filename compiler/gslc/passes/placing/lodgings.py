@@ -13,6 +13,7 @@ from gslc.passes.placing.state import ALONE, State
 
 Lodging: TypeAlias = tuple[Seat, ...]  # one for each part
 Single: TypeAlias = tuple[int, int, frozenset[int]]  # bytes on one card, bytes of host memory, cards
+Build: TypeAlias = tuple[bool, int, int, int]  # leanest way: one shared card, cards, most bytes on one, else in memory
 MOST_LODGINGS = 400  # of one replica
 Kind: TypeAlias = tuple[int, ...]  # model and the options that a replica is held to: replicas of one kind are alike
 FALLBACK = 300  # weight of a replica that finds its place in host memory; one that finds none has 2,000 and more
@@ -73,6 +74,8 @@ class Lodgings:
             self.cards = [range(cards.start, cards.stop + 1) for cards in self.cards]
         self.single: dict[int, dict[int, Single]] = {}  # replica -> host -> its seat there, if that is one card
         self.alone: set[int] = set()  # of these, who takes it alone
+        self.choosy: set[int] = set()  # who can be laid out in several ways
+        self.builds: dict[int, Build] = {}
         self._sets: dict[Cards, frozenset[int]] = {}
         self._drop_wasteful()
         self.scarcity = self._by_kind(self._scarcity_of)
@@ -193,7 +196,9 @@ class Lodgings:
         """Give a replica the lodgings of another one that is like it."""
         self.lodgings[number], self.options[number] = self.lodgings[twin], self.options[twin]
         self.excess[number], self.at[number] = self.excess[twin], self.at[twin]
-        self.single[number] = self.single[twin]
+        self.single[number], self.builds[number] = self.single[twin], self.builds[twin]
+        if twin in self.choosy:
+            self.choosy.add(number)
         if twin in self.alone:
             self.alone.add(number)
 
@@ -206,6 +211,10 @@ class Lodgings:
         self.excess[number] = [size for size, _ in rows]
         self.options[number] = [options[index] for _, index in rows]
         self.lodgings[number] = [lodgings[index] for _, index in rows]
+        self.builds[number] = self._build_of(number)
+        self.choosy.discard(number)
+        if self.options[number][0] is not self.options[number][-1]:
+            self.choosy.add(number)
         at = self.at[number] = {}
         for lodging in self.lodgings[number]:
             if len(lodging) == 1:
@@ -220,6 +229,13 @@ class Lodgings:
                 single[host] = (way.needs[0], memory, allowed)
                 if way.alone:
                     self.alone.add(number)
+
+    def _build_of(self, number: int) -> Build:
+        leanest = self.lodgings[number][0]
+        shapes = [self.ways[seat[1]] for seat in leanest]
+        top = max([max(way.needs) for way in shapes])
+        cards = sum([len(way.needs) for way in shapes])
+        return (cards == 1 and not shapes[0].alone, cards, top, 0 if top else leanest[0][2])
 
     def _weigh(self, *, counted: bool) -> None:
         """Weights for who has no place: bytes on cards in thousandths of all; a priority outweighs all below it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from gslc.passes.placing.bound import least_cost
 from gslc.passes.placing.cost import Cost, Weigher
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.ejection import Ejector
@@ -84,6 +85,7 @@ class Search:
         self.best: tuple[Cost, list[Position | None]] = (weigher.cost(state), state.snapshot())
         self.levels = len(weigher.priorities)
         self.hopeless: set[int] = set()
+        self.least: Cost = ()  # no placement is better; (): not known
 
     def run(self) -> None:
         """Leave the best state that was found."""
@@ -97,6 +99,9 @@ class Search:
         large = len(self.problem.hosts) > LARGE
         self.greedy(todo, scarce_first, BINPACK)
         self.find_hopeless(base)
+        if not large:
+            held = [position if number in self.fixed else None for number, position in enumerate(base)]
+            self.least = least_cost(self.problem, self.weigher, held, self.hopeless)
         self.fitter.fits_left = SPARE_FITS if self.good() else SEARCH_FITS
         if not large:
             for order, style in (
@@ -106,6 +111,8 @@ class Search:
                 (smallest_first, BINPACK),
                 (as_declared, TIGHTEST),
             ):
+                if self.done():
+                    break
                 self.state.restore(base)
                 self.greedy(todo, order, style)
         if not self.good():
@@ -114,8 +121,9 @@ class Search:
             everyone = list(self.problem.replicas)
             nobody: list[Position | None] = [None] * len(everyone)
             self.restarts(everyone, nobody, LARGE_INSERTIONS if large else RESTART_INSERTIONS, 1 if large else CHAINS)
-        self.repair(self.repairs_to_make(large=large))
-        if not large:
+        if not self.done():
+            self.repair(self.repairs_to_make(large=large))
+        if not (large or self.done()):
             self.tidy()
         self.fitter.fits_left = None
         self.state.restore(self.best[1])
@@ -135,9 +143,10 @@ class Search:
         tidier = Tidier(self.problem, self.state, self.fitter, movable, TIDY_WORK)
         tidier.improve()
         self.remember()
-        self.state.restore(self.best[1])
-        tidier.empty_cards()
-        self.remember()
+        if not self.done():
+            self.state.restore(self.best[1])
+            tidier.empty_cards()
+            self.remember()
 
     def _release_offloaded(self) -> None:
         """Take out who lies in host memory though the model could do without, so that a new plan looks for better."""
@@ -147,6 +156,10 @@ class Search:
                 continue
             if position.option.offload > replica.task.least_offload:
                 self.state.release(replica)
+
+    def done(self) -> bool:
+        """True when the best fleet is as good as any can be."""
+        return self.best[0] <= self.least
 
     def good(self) -> bool:
         """True when all that can be placed is placed, and nothing is offloaded that could do without."""
@@ -360,6 +373,8 @@ class Search:
             cost = self.weigher.cost(self.state)
             if cost < self.best[0]:
                 self.best = (cost, self.state.snapshot())
+                if self.done():
+                    return
             if cost <= self.best[0]:  # an equal fleet is a new place to search from, and no better answer
                 here = self.state.snapshot()
             else:

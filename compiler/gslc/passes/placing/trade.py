@@ -34,6 +34,7 @@ class Trader:
         self.turn = 0
         self.moved: dict[int, int] = {}  # replica -> turn
         self._known: dict[int, tuple[int, list[Bundle]]] = {}
+        self._met: dict[tuple[int, ...], list[Bundle]] = {}  # by the card and who is on it
 
     def run(self, steps: int) -> int:
         """The cost that is left after at most about so many steps."""
@@ -60,6 +61,16 @@ class Trader:
         known = self._known.get(card)
         if known is not None and known[0] == hall.version[card]:
             return known[1]
+        self.steps += 1
+        key = (card, *hall.lone[card])
+        met = self._met.get(key) if len(key) <= MOST_LONE + 1 else None
+        if met is None:
+            met = self._met[key] = self._bundles_of(card)
+        self._known[card] = (hall.version[card], met)
+        return met
+
+    def _bundles_of(self, card: int) -> list[Bundle]:
+        hall = self.hall
         host = hall.host_of[card]
         lone = hall.lone[card]
         found: list[Bundle] = [(0, 0, card, ())]
@@ -71,8 +82,6 @@ class Trader:
             for count in (*range(1, min(GROUP, len(rows)) + 1), *([len(rows)] if len(rows) > GROUP else [])):
                 found += [_bundle(card, group) for group in combinations(rows, count)]
             found.sort()
-        self.steps += 1
-        self._known[card] = (hall.version[card], found)
         return found
 
     def _lands(self, group: tuple[int, ...], card: int, free: int, *, empty: bool) -> int | None:

@@ -39,6 +39,7 @@ class Exchanger:
         self.dice = dice
         self.known: dict[int, tuple[int, list[Shelf]]] = {}
         self.steps = 0
+        self.may: dict[tuple[int, int, int, int], bool] = {}  # model, host, card, bytes: whether any rule allows it
 
     def make_room(self, replica: Replica, *, clean: bool) -> bool:
         """Seat a replica with the help of one exchange; False, and nothing changed, where none helps."""
@@ -105,6 +106,10 @@ class Exchanger:
         coming: tuple[int, ...],
     ) -> bool:
         """Do it for real; put everything back where a rule forbids it."""
+        if not self._admitted(replica.task, target.host, leaving):
+            return False
+        if not (self._may_move(leaving, other, coming) and self._may_move(coming, target, leaving)):
+            return False
         self.steps += 1
         state, replicas = self.state, self.problem.replicas
         before = [(replicas[number], state.release(replicas[number])) for number in (*leaving, *coming)]
@@ -124,25 +129,55 @@ class Exchanger:
             done.append(mover)
         return True
 
+    def _admitted(self, task: ModelTask, host: int, leaving: tuple[int, ...]) -> bool:
+        """False where a rule keeps a model off a host and goes on doing so when some replicas leave it."""
+        if task.plain or self.state.admits(task, host):
+            return True
+        others = [self.problem.replicas[number].task for number in leaving]
+        if self.problem.ports is not None and others:
+            return True
+        return any(other is task or (task.port is not None and other.port == task.port) for other in others)
+
+    def _may_move(self, numbers: tuple[int, ...], shelf: Shelf, leaving: tuple[int, ...]) -> bool:
+        """False where a rule keeps one of these replicas off a card whatever is free there once others leave."""
+        for number in numbers:
+            task, position = self.problem.replicas[number].task, self.state.positions[number]
+            assert position is not None  # who lies on a shelf has a place
+            size = position.option.parts[0].needs[0]
+            key = (task.index, shelf.host, shelf.card, size)
+            may = self.may.get(key)
+            if may is None:
+                may = self.may[key] = any(self._options_for(task, shelf, size))
+            if not (may and self._admitted(task, shelf.host, leaving)):
+                return False
+        return True
+
+    def _options_for(self, task: ModelTask, shelf: Shelf, size: int) -> list[Option]:
+        """The options of a model that take one shared card and `size` bytes of it, where this card will do."""
+        host, card = shelf.host, shelf.card
+        zone = task.zone_at(host)
+        if zone is None or (task.pins is not None and card not in task.pins.get(host, ())):
+            return []
+        return [option for option in zone.options if self._takes(option, host, card, size)]
+
+    def _takes(self, option: Option, host: int, card: int, size: int) -> bool:
+        part = option.parts[0]
+        if part.count != 1 or part.exclusive or part.needs[0] != size or part.indices is not None:
+            return False
+        return part.kind is None or self.problem.kinds[host][card] == self.problem.kind_numbers.get(part.kind, -1)
+
     def _size(self, before: list[tuple[Replica, Position]], number: int) -> int:
         return next(position.option.parts[0].needs[0] for replica, position in before if replica.id == number)
 
     def _onto(self, task: ModelTask, shelf: Shelf, size: int, way: Option | None) -> Position | None:
         """The position of a model on one card with an option of one card and `size` bytes, or None."""
         state, host, card = self.state, shelf.host, shelf.card
-        zone = task.zone_at(host)
-        if zone is None or not state.admits(task, host) or state.users[host][card] == ALONE:
+        if not state.admits(task, host) or state.users[host][card] == ALONE or state.free[host][card] < size:
             return None
-        if task.pins is not None and card not in task.pins.get(host, ()):
-            return None
-        for option in (way,) if way is not None else zone.options:
+        for option in self._options_for(task, shelf, size):
+            if way is not None and option is not way:
+                continue
             part = option.parts[0]
-            if part.count != 1 or part.exclusive or part.needs[0] != size or part.indices is not None:
-                continue
-            if part.kind is not None and self.problem.kinds[host][card] != self.problem.kind_numbers.get(part.kind, -1):
-                continue
-            if state.free[host][card] < size:
-                return None
             if state.memory[host] < (part.memory_unified if self.problem.unified[host] else part.memory):
                 continue
             return Position(option=option, spots=((host, (card,)),))

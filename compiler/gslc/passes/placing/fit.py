@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from gslc.ir.placement import Elastic, FreeGpu, FreeHost
-from gslc.passes.placing.problem import Fit, ModelTask, Option, Part, Problem, Replica, Sizes
+from gslc.passes.placing.problem import Fit, Key, ModelTask, Option, Part, Problem, Replica, Sizes
 from gslc.passes.placing.state import ALONE, Pool, Position, Spot, State
 
-Key: TypeAlias = tuple[int, ...]  # lower is better, compared left to right
 Style: TypeAlias = int
 BINPACK = 0  # no new card where one in use will do, then the tightest
 TIGHTEST = 1  # the tightest card, in use or not
@@ -80,7 +79,15 @@ class Fitter:
         pool = state.pool(hosts)
         buckets = pool.buckets
         if len(buckets) <= SCAN:
-            return self._best_among(state, task, part, pool, buckets, style, len(buckets))
+            room = pool.room or state.room_of(pool)
+            if part.memory > room[2] or (part.count and part.needs[0] > room[1 if part.exclusive else 0]):
+                return None
+            if not task.plain:
+                return self._best_among(state, task, part, pool, buckets, style, len(buckets))
+            asked = (id(part), style)
+            if asked not in pool.spots:
+                pool.spots[asked] = self._best_among(state, task, part, pool, buckets, style, len(buckets))
+            return pool.spots[asked]
         needed = part.memory if part.count == 0 else part.needs[-1]
         for way in part.ways:
             entries, first = state.at_least(pool, way, needed)

@@ -19,10 +19,11 @@ def first_option(replica: Replica) -> Option | None:
 
 def demand(replica: Replica) -> tuple[int, int]:
     """Bytes on GPUs and in host memory that the best option takes."""
-    option = first_option(replica)
-    if option is None:
-        return (0, 0)
-    return (sum(sum(part.needs) for part in option.parts), sum(part.memory for part in option.parts))
+    task = replica.task
+    if task.demand is None:
+        option = first_option(replica)
+        task.demand = (option.bulk, sum([part.memory for part in option.parts])) if option is not None else (0, 0)
+    return task.demand
 
 
 def scarce_first(replica: Replica) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from gslc.ir.placement import Candidates, Choice, Elastic, HostClass, Options, P
 from gslc.ir.record import dataclass
 
 FEW_PORTS = 256  # a host with as many replicas on it is not expected; below, ports are counted while placing
-Key: TypeAlias = tuple[int, ...]
+Key: TypeAlias = tuple[int, ...]  # lower is better, compared left to right
 Fit: TypeAlias = tuple[Key, Key, Key, Key]  # how good a fit is by each style of fit.py, and its cards
 Sizes: TypeAlias = list[tuple[int, int]]  # bytes free and card, sorted
 Example: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]  # memory, free bytes and users (at most 1) by card
@@ -159,6 +159,7 @@ class ModelTask:
     zone_number: Mapping[int, int]  # host -> its place in `zones`
     replicas: tuple[int, ...] = ()  # replica ids
     first: tuple[Option | None] | None = None  # its best option anywhere, see placing.orders
+    demand: tuple[int, int] | None = None  # bytes on cards and in host memory that it takes
     _least: int | None = None
     _bulk: int | None = None
     _wide: tuple[tuple[Option, tuple[int, ...]], ...] | None = None

@@ -261,6 +261,7 @@ class Search:
                 chains, turns = 0, CHAIN_TURNS_AFTER
         elif len(todo) <= MEDIUM_REPLICAS and len(self.problem.hosts) <= LARGE and not self.good():
             self.rebuild(self.best[1], 0, MEDIUM_WORK)
+            chains = 1 if self.stretches() else 0
         for number in range(min(chains, len(starts))):
             if self.good():
                 return
@@ -356,10 +357,11 @@ class Search:
         movable = [replica for replica in self.problem.replicas if replica.id not in self.fixed]
         if len(movable) < 2:
             return
-        self.state.restore(self.best[1])
-        here = self.best[1]
+        state = self.state
+        state.restore(self.best[1])
         for _ in range(count):
-            out = self._ruin(movable)
+            former = self._ruin(movable)
+            out = [replica for replica, _ in former if replica.id not in self.hopeless]
             if not out:
                 continue
             self.dice.shuffle(out)
@@ -367,21 +369,19 @@ class Search:
             if way:
                 out.sort(key=scarce_first if way == 1 else smallest_first)
             for replica in out:
-                position = self._home(replica) or self.fitter.best(self.state, replica)
+                position = self._home(replica) or self.fitter.best(state, replica)
                 if position is not None:
-                    self.state.take(replica, position)
-            cost = self.weigher.cost(self.state)
+                    state.take(replica, position)
+            cost = self.weigher.cost(state)
             if cost < self.best[0]:
-                self.best = (cost, self.state.snapshot())
+                self.best = (cost, state.snapshot())
                 if self.done():
                     return
-            if cost <= self.best[0]:  # an equal fleet is a new place to search from, and no better answer
-                here = self.state.snapshot()
-            else:
-                self.state.restore(here)
+            if cost > self.best[0]:  # an equal fleet is a new place to search from, and no better answer
+                state.undo(former)
 
-    def _ruin(self, movable: list[Replica]) -> list[Replica]:
-        """Take out one random replica with some of its host's company, and some of another host's."""
+    def _ruin(self, movable: list[Replica]) -> list[tuple[Replica, Position | None]]:
+        """Take out one random replica with some of its host's company, and some of another host's; where all were."""
         seed = movable[self.dice.below(len(movable))]
         out = [seed]
         position = self.state.positions[seed.id]
@@ -399,11 +399,12 @@ class Search:
             if self.state.positions[replica.id] is None and replica.id not in self.hopeless
         ]
         out.extend(self.dice.sample(missing, RUIN // 2))
-        unique = list({replica.id: replica for replica in out}.values())
-        for replica in unique:
-            if self.state.positions[replica.id] is not None:
+        unique = {replica.id: replica for replica in out}.values()
+        former = [(replica, self.state.positions[replica.id]) for replica in unique]
+        for replica, position in former:
+            if position is not None:
                 self.state.release(replica)
-        return [replica for replica in unique if replica.id not in self.hopeless]
+        return former
 
     def _home(self, replica: Replica) -> Position | None:
         """The locked seats of a replica, where they are free for it now."""

@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 from gslc.ir.nvlink import Links, islands_in, linked_cards, swapped_for_linked
 from gslc.ir.record import dataclass
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica, Sizes
+from gslc.passes.placing.problem import Key, ModelTask, Option, Part, Problem, Replica, Sizes
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
 Spot: TypeAlias = tuple[int, Cards]  # a host and cards there
+Room: TypeAlias = tuple[int, int, int]
 Way: TypeAlias = tuple[str, int]  # what is asked of a host, and of how many cards: see State.value_of
 LOCKED = -1  # the owner of a port that the lock holds
 ALONE = -1  # users of a card that is held exclusively
@@ -27,15 +28,18 @@ class Position:
 class Pool:
     """The hosts of a zone, by what is free on them: hosts in the same condition are alike to every model.
 
+    `spots` has the answers for parts that were asked for since the last change: by part and style, see Fitter.best_spot.
     `lists[way]` has (value, condition) sorted by value for one way of asking, see `State.values_of`.
     """
 
-    __slots__ = ("buckets", "hosts", "lists")
+    __slots__ = ("buckets", "hosts", "lists", "room", "spots")
 
     def __init__(self, hosts: tuple[int, ...]) -> None:
         self.hosts = hosts
         self.buckets: dict[int, list[int]] = {}  # condition -> hosts, sorted
         self.lists: dict[Way, list[tuple[int, int]]] = {}
+        self.room: Room | None = None  # see State.room_of; None: not asked for since the last change
+        self.spots: dict[tuple[int, int], tuple[Key, Spot] | None] = {}
 
 
 class State:
@@ -166,6 +170,9 @@ class State:
         if old == new:
             return
         for pool in self.pools_at[host]:
+            pool.room = None
+            if pool.spots:
+                pool.spots.clear()
             bucket = pool.buckets[old]
             if len(bucket) == 1:
                 del pool.buckets[old]
@@ -214,6 +221,16 @@ class State:
         if len(sizes) < count:
             return -1
         return max(sizes) if count == 1 else sorted(sizes, reverse=True)[count - 1]
+
+    def room_of(self, pool: Pool) -> Room:
+        """The most that any host of a pool has: bytes on a card, on a card that nobody uses, and of host memory."""
+        if pool.room is None:
+            rows = [self.sorted_cards(condition) for condition in pool.buckets]
+            shared = max([row[0][-1][0] for row in rows if row[0]], default=-1)
+            whole = max([row[1][-1][0] for row in rows if row[1]], default=-1)
+            memory = max([self.examples[condition][0] for condition in pool.buckets], default=-1)
+            pool.room = (max(shared, whole), whole, memory)
+        return pool.room
 
     def sorted_cards(self, condition: int) -> tuple[Sizes, Sizes]:
         """The cards of hosts in a condition that are shared by some, and those that nobody uses, by bytes free."""
@@ -355,6 +372,15 @@ class State:
     def snapshot(self) -> list[Position | None]:
         """The positions of now, to come back to."""
         return list(self.positions)
+
+    def undo(self, former: list[tuple[Replica, Position | None]]) -> None:
+        """Put some replicas back to where they were; nobody else has moved since."""
+        for replica, _ in former:
+            if self.positions[replica.id] is not None:
+                self.release(replica)
+        for replica, position in sorted(former, key=lambda entry: entry[0].id):
+            if position is not None:
+                self.take(replica, position)
 
     def restore(self, positions: list[Position | None]) -> None:
         """Make `positions` true again."""

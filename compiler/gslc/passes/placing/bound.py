@@ -43,7 +43,7 @@ def least_cost(problem: Problem, weigher: Weigher, held: list[Position | None], 
 
 
 def best_options(task: ModelTask) -> list[Option]:
-    """The options of a model with the fewest offloaded bytes, and of these the best rank; none where some are elastic."""
+    """The options with the fewest offloaded bytes, of these the best rank; none where a model has elastic ones."""
     if any(zone.elastic for zone in task.zones):
         return []
     found = {option: None for zone in task.zones for option in zone.options}

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from gslc.ir.placement import Elastic, FreeGpu, FreeHost
 from gslc.passes.placing.problem import Fit, Key, ModelTask, Option, Part, Problem, Replica, Sizes
-from gslc.passes.placing.state import ALONE, Pool, Position, Spot, State
+from gslc.passes.placing.state import ALONE, Pool, Position, Room, Spot, State
 
 Style: TypeAlias = int
 BINPACK = 0  # no new card where one in use will do, then the tightest
@@ -47,15 +47,22 @@ class Fitter:
         most_offload = task.least_offload if clean else None
         best: Position | None = None
         best_key: Key | None = None
+        by_host = task.spread or task.pins is not None
         for zone in task.zones:
+            room = None if by_host else self._room_of(state, zone.hosts)
             for option in zone.lean if lean else zone.options:
                 level = option.bulk if lean else option.rank
                 if most_offload is not None and option.offload > most_offload:
                     break
                 if best_key is not None and (option.offload, level) > best_key[:2]:
                     break
-                assert option.single is not None  # zones hold options of one part
-                found = self.best_spot(state, task, option.single, zone.hosts, style)
+                part = option.single
+                assert part is not None  # zones hold options of one part
+                if room is not None and (
+                    part.memory > room[2] or (part.count and part.needs[0] > room[part.exclusive])
+                ):
+                    continue
+                found = self.best_spot(state, task, part, zone.hosts, style)
                 if found is not None:
                     key = (option.offload, level, *found[0])
                     if best_key is None or key < best_key:
@@ -70,6 +77,13 @@ class Fitter:
                 best, best_key = Position(option=option, spots=spots), (option.offload, option.rank)
         return self._elastic(state, task, best, best_key, most_offload)
 
+    def _room_of(self, state: State, hosts: tuple[int, ...]) -> Room | None:
+        """The most that any of these hosts has, where they are so few conditions that all would be looked at."""
+        pool = state.pool(hosts)
+        if len(pool.buckets) > SCAN:
+            return None
+        return pool.room or state.room_of(pool)
+
     def best_spot(
         self, state: State, task: ModelTask, part: Part, hosts: tuple[int, ...], style: Style
     ) -> tuple[Key, Spot] | None:
@@ -79,9 +93,6 @@ class Fitter:
         pool = state.pool(hosts)
         buckets = pool.buckets
         if len(buckets) <= SCAN:
-            room = pool.room or state.room_of(pool)
-            if part.memory > room[2] or (part.count and part.needs[0] > room[1 if part.exclusive else 0]):
-                return None
             if not task.plain:
                 return self._best_among(state, task, part, pool, buckets, style, len(buckets))
             asked = (id(part), style)

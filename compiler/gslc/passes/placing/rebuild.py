@@ -8,7 +8,7 @@ from gslc.passes.placing.hall import Hall, Snapshot
 from gslc.passes.placing.state import Position
 from gslc.passes.placing.trade import Trader
 
-RENEWED = 2  # starts that are renewed a few hosts at a time
+RENEWED = 4  # starts that are renewed a few hosts at a time
 ROUND = 4  # what a renewal costs besides one for each replica
 MOST_EMPTIED = 2  # hosts that are emptied together with the first
 ROOMY = 4  # all but one in so many renewals empty hosts with room on their cards rather than any

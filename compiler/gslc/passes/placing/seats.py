@@ -35,16 +35,18 @@ class Seats:
         self.ways: list[Way] = []
         self.bulk: list[int] = []  # bytes on cards that each way takes; whole cards where they are taken alone
         self.shelf: dict[int, int] = {}  # host -> the way of its shelf, where someone needs no card
-        self._known: dict[tuple[int, int], list[Seat]] = {}  # by part and host, for models that name no cards
+        self._known: dict[
+            tuple[int, int, Cards | None], list[Seat]
+        ] = {}  # by part, host and the cards that may be used
         self._shapes: dict[tuple[int, int], list[tuple[Cards, int]]] = {}  # by part and condition of a host
 
     def of(self, task: ModelTask, part: Part, host: int) -> list[Seat]:
         """The seats of a part on a host: one for each kind of cards where they must be alike."""
-        if task.pins is not None:
-            return self._found(part, host, task.pins.get(host, ()))
-        known = self._known.get((id(part), host))
+        pinned = None if task.pins is None else task.pins.get(host, ())
+        key = (id(part), host, pinned)
+        known = self._known.get(key)
         if known is None:
-            known = self._known[id(part), host] = self._found(part, host, None)
+            known = self._known[key] = self._found(part, host, pinned)
         return known
 
     def _found(self, part: Part, host: int, pinned: Cards | None) -> list[Seat]:

@@ -28,7 +28,7 @@ class Position:
 class Pool:
     """The hosts of a zone, by what is free on them: hosts in the same condition are alike to every model.
 
-    `spots` has the answers for parts that were asked for since the last change: by part and style, see Fitter.best_spot.
+    `spots` has the answers since the last change, by part and style: see Fitter.best_spot.
     `lists[way]` has (value, condition) sorted by value for one way of asking, see `State.values_of`.
     """
 

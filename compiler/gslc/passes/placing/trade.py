@@ -34,6 +34,8 @@ class Trader:
         self.turn = 0
         self.moved: dict[int, int] = {}  # replica -> turn
         self._known: dict[int, tuple[int, list[Bundle]]] = {}
+        self._large_enough: dict[int, list[tuple[int, list[int]]]] = {}  # by replica: host, cards
+        self._known_on: dict[int, tuple[list[int], list[Bundle]]] = {}
         self._met: dict[tuple[int, ...], list[Bundle]] = {}  # by the card and who is on it
 
     def run(self, steps: int) -> int:
@@ -68,6 +70,17 @@ class Trader:
             met = self._met[key] = self._bundles_of(card)
         self._known[card] = (hall.version[card], met)
         return met
+
+    def _bundles_on(self, host: int) -> list[Bundle]:
+        """The groups that may leave any card of a host, by size."""
+        hall = self.hall
+        cards = hall.cards[host]
+        version = hall.version[cards.start : cards.stop]
+        known = self._known_on.get(host)
+        if known is None or known[0] != version:
+            found = sorted([bundle for card in cards for bundle in self.bundles(card)])
+            known = self._known_on[host] = (version, found)
+        return known[1]
 
     def _bundles_of(self, card: int) -> list[Bundle]:
         hall = self.hall
@@ -150,12 +163,14 @@ class Trader:
     def _targets(self, number: int) -> list[int]:
         """Cards that are large enough for a replica, in random order."""
         hall = self.hall
-        found: list[int] = []
-        for host in hall.at[number]:
-            single = hall.single[number].get(host)
-            if single is None or hall.clashes(host, (), (number,)):
-                continue
-            found += [card for card in hall.cards[host] if card in single[2] and hall.ground[card] >= single[0]]
+        rows = self._large_enough.get(number)
+        if rows is None:
+            rows = self._large_enough[number] = [
+                (host, [card for card in hall.cards[host] if card in single[2] and hall.ground[card] >= single[0]])
+                for host, single in hall.single[number].items()
+            ]
+        ruled = hall.ruled
+        found = [card for host, cards in rows if not (ruled and hall.clashes(host, (), (number,))) for card in cards]
         self.dice.shuffle(found)
         return found
 
@@ -164,13 +179,14 @@ class Trader:
         hall = self.hall
         best: tuple[int, int] | None = None
         alone = number in hall.alone
+        singles, free, users, host_of = hall.single[number], hall.free, hall.users, hall.host_of
         for card in self._targets(number):
-            host = hall.host_of[card]
-            need, memory, _ = hall.single[number][host]
-            if hall.free[card] < need or (alone and hall.users[card]):
+            host = host_of[card]
+            need, memory, _ = singles[host]
+            if free[card] < need or (alone and users[card]):
                 continue
             short = max(0, memory - max(0, hall.memory[host]))
-            key = (short, hall.free[card] - need)
+            key = (short, free[card] - need)
             if best is None or key < best:
                 best, chosen = key, card
         if best is None:
@@ -188,8 +204,12 @@ class Trader:
         free = hall.free
         givers = [card for card in range(len(free)) if free[card] > 0]
         best: tuple[int, Bundle, Bundle] | None = None
+        singles = hall.single[number]
+        most = max([free[card] for card in givers], default=0)
         for card in self._targets(number):
-            gap = hall.single[number][hall.host_of[card]][0] - free[card]
+            gap = singles[hall.host_of[card]][0] - free[card]
+            if most < gap:
+                continue
             for other in givers:
                 if free[other] < gap or other == card:
                     continue
@@ -286,11 +306,7 @@ class Trader:
         host = drawn[dice.below(len(drawn))]
         mine = [bundle for card in hall.cards[host] for bundle in self.bundles(card) if self._rested(bundle)]
         best: tuple[int, Bundle, Bundle] | None = None
-        others = {
-            other: sorted([bundle for card in hall.cards[other] for bundle in self.bundles(card)])
-            for other in range(hall.hosts)
-            if other != host
-        }
+        others = {other: self._bundles_on(other) for other in range(hall.hosts) if other != host}
         most = {other: max([hall.free[card] for card in hall.cards[other]], default=0) for other in others}
         self.steps += hall.hosts
         for one in dice.sample(mine, GROUPS):

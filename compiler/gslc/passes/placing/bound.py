@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Collection
 
 from gslc.passes.placing.cost import Cost, Weigher
-from gslc.passes.placing.problem import ModelTask, Option, Problem
+from gslc.passes.placing.options import Option
+from gslc.passes.placing.problem import ModelTask, Problem
 from gslc.passes.placing.state import Position
 
 
@@ -64,3 +65,16 @@ def _fewest_cards(problem: Problem, shared: int, alone: list[int]) -> int:
         shared -= sizes.pop()
         count += 1
     return count
+
+
+def too_full(problem: Problem) -> bool:
+    """True when the GPUs of the fleet are too small for all replicas together, so that no search can place them."""
+    needed = 0
+    for replica in problem.replicas:
+        task = replica.task
+        options = [option for zone in task.zones for option in zone.options] + [option for option, _ in task.wide]
+        needed += min(
+            (option.bulk for option in options if option.offload <= task.least_offload),
+            default=0,
+        )
+    return needed > sum(sum(row) for row in problem.gpu_capacity)

@@ -12,7 +12,8 @@ from gslc.ir.inputs import GpuKind, Model, Source
 from gslc.ir.placement import Candidates, HostClass, Options, Request
 from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, task_of
+from gslc.passes.placing.options import Part
+from gslc.passes.placing.problem import ModelTask, Problem, Replica, task_of
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.together import joining_changes
 from gslc.passes.placing.written import (

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.hall import Hall
 from gslc.passes.placing.lodgings import Lodging
-from gslc.passes.placing.problem import Option
+from gslc.passes.placing.options import Option
 from gslc.passes.placing.seats import Cards
 
 Small: TypeAlias = tuple[int, int, int]  # bytes on its card, bytes of host memory, replica

@@ -12,8 +12,9 @@ from gslc.passes.placing.cost import Cost, Weigher
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.exchange import Exchanger
 from gslc.passes.placing.fit import BINPACK, TIGHTEST, Fitter
+from gslc.passes.placing.options import Option, Part
 from gslc.passes.placing.orders import shares
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.state import ALONE, Position, Spot, State
 
 PAIRS = 5  # hosts and options that are looked at for one ejection

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from gslc.ir.record import dataclass
 from gslc.passes.placing.dice import Dice
-from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
+from gslc.passes.placing.options import Option
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.state import ALONE, Position, State
 
 Bundle: TypeAlias = tuple[int, int, tuple[int, ...]]  # bytes on the card, bytes in host memory, replicas

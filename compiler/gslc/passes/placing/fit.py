@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from gslc.ir.placement import Elastic, FreeGpu, FreeHost
-from gslc.passes.placing.problem import Fit, Key, ModelTask, Option, Part, Problem, Replica, Sizes
-from gslc.passes.placing.state import ALONE, Pool, Position, Room, Spot, State
+from gslc.ir.placement import Elastic
+from gslc.passes.placing.cards import fit_alike
+from gslc.passes.placing.freehost import free_host, least_on_cards, room_on
+from gslc.passes.placing.options import Fit, Key, Option, Part
+from gslc.passes.placing.pools import Pool, Room
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
+from gslc.passes.placing.state import Position, Spot, State
 
 Style: TypeAlias = int
 BINPACK = 0  # no new card where one in use will do, then the tightest
@@ -149,7 +152,10 @@ class Fitter:
 
     def _fit(self, state: State, task: ModelTask, part: Part, host: int) -> Fit | None:
         if task.pins is None and part.alike and (part.count == 1 or self.problem.alike[host]):
-            return _fit_alike(state, part, host)
+            memory = state.memory[host]
+            if memory < (part.memory_unified if self.problem.unified[host] else part.memory):
+                return None
+            return fit_alike(part, memory, state.sorted_cards(state.condition[host]))
         cards = state.cards_for(part, host, task)
         if cards is None:
             return None
@@ -307,7 +313,7 @@ class Fitter:
                 for bucket in state.pool(zone.hosts).buckets.values():
                     host = next((one for one in bucket if state.admits(task, one)), None)
                     if host is not None and zone.host_class.gpu_kinds:
-                        rooms.append((self._room(state, task, host), host, elastic))
+                        rooms.append((room_on(state, task, host), host, elastic))
         way = self.spanning(state, task, spanning) if spanning else None
         found.extend([way] if way is not None else [])
         rooms.sort(key=lambda room: (-room[0], room[1]))
@@ -325,25 +331,6 @@ class Fitter:
                 break
         return found
 
-    def free_host(self, state: State, task: ModelTask, host: int) -> FreeHost:
-        """A host as an elastic choice may see it: the model's pins and other models' exclusive cards left out."""
-        source = self.problem.hosts[host]
-        alone = task.candidates.request.model.exclusive_gpus
-        users, free = state.users[host], state.free[host]
-        allowed = range(len(free)) if task.pins is None else task.pins.get(host, ())
-        zone = task.zone_at(host)
-        assert zone is not None  # only eligible hosts are asked
-        return FreeHost(
-            name=source.name,
-            host_class=zone.host_class,
-            gpus=tuple(
-                FreeGpu(index=card, kind=source.gpus[card].kind, free_bytes=free[card])
-                for card in sorted(allowed)
-                if card < len(free) and users[card] != ALONE and not (alone and users[card])
-            ),
-            memory_free=state.memory[host],
-        )
-
     def stretched(self, state: State, task: ModelTask, elastic: Elastic, host: int) -> Position | None:
         """The position of an elastic choice on one host, or None."""
         return self.span(state, task, elastic, (host,)) if state.admits(task, host) else None
@@ -354,7 +341,7 @@ class Fitter:
         `elastics` has the choice for leaders of each zone, by the zone's number.
         """
         room = [
-            (self._room(state, task, host), host)
+            (room_on(state, task, host), host)
             for other in task.zones
             for host in other.hosts
             if self.problem.reachable[host] and self.admits_part(state, task, host, 1)
@@ -392,7 +379,7 @@ class Fitter:
                     return None
                 self.fits_left -= 1
             self.steps += len(hosts)
-            choice = elastic.fit(tuple(self.free_host(state, task, host) for host in hosts))
+            choice = elastic.fit(tuple(free_host(self.problem, state, task, host) for host in hosts))
             option = self.problem.maker.option(choice) if choice is not None else None
             known = self.remembered[signature] = (elastic, option)
         option = known[1]
@@ -405,47 +392,3 @@ class Fitter:
                 return None
             spots.append((host, cards))
         return Position(option=option, spots=tuple(spots))
-
-    def _room(self, state: State, task: ModelTask, host: int) -> int:
-        users, free = state.users[host], state.free[host]
-        allowed = range(len(free)) if task.pins is None else task.pins.get(host, ())
-        return sum(free[card] for card in allowed if card < len(free) and users[card] != ALONE)
-
-
-def _fit_alike(state: State, part: Part, host: int) -> Fit | None:
-    """As Fitter._fit, for equal needs on cards that nothing but their memory tells apart: from sorted lists."""
-    memory = state.memory[host]
-    if memory < (part.memory_unified if state.problem.unified[host] else part.memory):
-        return None
-    touched, whole = state.sorted_cards(state.condition[host])
-    count = part.count
-    asked = (part.needs[0], -1)
-    found: Sizes = []
-    if not part.exclusive and touched and touched[-1] > asked:
-        first = bisect_left(touched, asked)
-        found = touched[first : first + count]
-    new = count - len(found)
-    if new:
-        first = bisect_left(whole, asked)
-        found = found + whole[first : first + new]
-        if len(found) < count:
-            return None
-    rest = (len(whole), memory - part.memory, 0)
-    if count == 1:
-        left, card = found[0]
-        cards: tuple[int, ...] = (card,)
-    else:
-        left = sum([size for size, _ in found])
-        cards = tuple(sorted([card for _, card in found]))
-    if not part.exclusive:
-        left -= part.bulk
-    return ((new, left, *rest), (left, new, *rest), (), cards)
-
-
-def least_on_cards(task: ModelTask) -> int:
-    """Fewer bytes than this on all cards together are not worth an estimate: three quarters of the weights.
-
-    The rest, the token embeddings, may stay in host memory.
-    """
-    facts = task.candidates.request.facts
-    return facts.gguf.file_bytes * 3 // 4 if facts is not None and facts.gguf is not None else 0

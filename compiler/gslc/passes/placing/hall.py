@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.lodgings import Lodging, Lodgings
-from gslc.passes.placing.problem import Option, Part, Problem, Replica
+from gslc.passes.placing.options import Option, Part
+from gslc.passes.placing.problem import Problem, Replica
 from gslc.passes.placing.seats import TAKEN, Cards, Seat
 from gslc.passes.placing.state import Position, Spot, State
 

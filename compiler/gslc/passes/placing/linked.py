@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gslc.ir.diagnostic import Decision, Excluded, Exhausted, Refusal
 from gslc.ir.inputs import Host
-from gslc.passes.placing.problem import Part, Problem, Replica
+from gslc.passes.placing.options import Part
+from gslc.passes.placing.problem import Problem, Replica
 from gslc.passes.placing.state import ALONE, Spot, State
 
 

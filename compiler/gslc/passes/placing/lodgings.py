@@ -7,7 +7,8 @@ from itertools import permutations
 from typing import TypeAlias
 
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
+from gslc.passes.placing.options import Option
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.seats import TAKEN, Cards, Seat, Seats
 from gslc.passes.placing.state import ALONE, State
 

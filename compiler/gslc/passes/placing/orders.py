@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gslc.passes.placing.problem import Option, Problem, Replica, option_key
+from gslc.passes.placing.options import Option, option_key
+from gslc.passes.placing.problem import Problem, Replica
 
 MILLION = 1_000_000
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from gslc.ir.diagnostic import Decision, Diagnostic, Evidence, Excluded, Exhausted, Refusal, Related
 from gslc.passes.placing.changes import Tried, tried_changes
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Part, Problem, Replica, Zone
+from gslc.passes.placing.freehost import free_host
+from gslc.passes.placing.options import Part, Zone
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.replan import ReplanAnswer
 from gslc.passes.placing.report import Refusals
 from gslc.passes.placing.state import LOCKED, State
@@ -195,7 +197,7 @@ def _lack_of_zone(problem: Problem, state: State, fitter: Fitter, task: ModelTas
             if short > 0 and (best is None or short < best[0]):
                 best = (short, lack)
         for elastic in zone.elastic:
-            frees = (fitter.free_host(state, task, host),)
+            frees = (free_host(problem, state, task, host),)
             short = elastic.shortfall(frees)
             if short > 0 and (best is None or short < best[0]):
                 left = sum(gpu.free_bytes for gpu in frees[0].gpus) or frees[0].memory_free

@@ -9,7 +9,8 @@ from gslc.ir.lock import LockedPlacement, Seat
 from gslc.ir.placement import Assignment, HostUsage, PlacementStats
 from gslc.ir.record import dataclass
 from gslc.passes.placing.linked import island_decisions
-from gslc.passes.placing.problem import Option, Problem, Replica, Zone
+from gslc.passes.placing.options import Option, Zone
+from gslc.passes.placing.problem import Problem, Replica
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.sticky import Kept
 

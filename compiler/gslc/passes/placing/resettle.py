@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from gslc.passes.placing.cost import Weigher
-from gslc.passes.placing.problem import ModelTask, Option, Part, Problem, Replica
+from gslc.passes.placing.options import Option, Part
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.state import Position, Spot, State
 
 LOOKS = 20_000  # conditions of hosts that are looked at, for the whole fleet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from gslc.passes.placing.bound import least_cost
+from gslc.passes.placing.bound import least_cost, too_full
 from gslc.passes.placing.cost import Cost, Weigher
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.ejection import Ejector
@@ -228,25 +228,9 @@ class Search:
         count = sum(1 for replica in self.problem.replicas if replica.id not in self.fixed)
         if self.good():
             return 0 if large else REPAIRS
-        if count <= SMALL and not self.too_full():
+        if count <= SMALL and not too_full(self.problem):
             return REPAIRS_OF_SMALL
         return min(REPAIRS_OF_FULL, REPAIRS_EACH * count, REPAIR_WORK // count)
-
-    def too_full(self) -> bool:
-        """True when the GPUs of the fleet are too small for all replicas together, so that no search can place them."""
-        needed = 0
-        for replica in self.problem.replicas:
-            task = replica.task
-            options = [option for zone in task.zones for option in zone.options] + [option for option, _ in task.wide]
-            needed += min(
-                (
-                    sum(sum(part.needs) for part in option.parts)
-                    for option in options
-                    if option.offload <= task.least_offload
-                ),
-                default=0,
-            )
-        return needed > sum(sum(row) for row in self.problem.gpu_capacity)
 
     def restarts(self, todo: list[Replica], base: list[Position | None], insertions: int, chains: int) -> None:
         """Noisy starts, a search card by card where the fleet is small enough, and ejection chains from the best."""
@@ -307,7 +291,7 @@ class Search:
         """Search host by host from a start and from full cards, the highest priorities first; then place the rest."""
         hosted = [replica for replica in self.problem.replicas if self._hosted(replica, start[replica.id])]
         free = {replica.id for replica in hosted}
-        counted = self.too_full()
+        counted = too_full(self.problem)
         for priority in self.weigher.priorities:
             movable = [replica for replica in hosted if replica.task.priority >= priority]
             last = len(movable) == len(hosted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from gslc.ir.record import dataclass
-from gslc.passes.placing.problem import ModelTask, Part, Problem
+from gslc.passes.placing.options import Part
+from gslc.passes.placing.problem import ModelTask, Problem
 from gslc.passes.placing.state import ALONE, State
 
 Seat: TypeAlias = tuple[int, int, int]  # host, way, bytes of host memory

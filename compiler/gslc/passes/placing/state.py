@@ -5,14 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TypeAlias
 
-from gslc.ir.nvlink import Links, islands_in, linked_cards, swapped_for_linked
+from gslc.ir.nvlink import Links, islands_in
 from gslc.ir.record import dataclass
-from gslc.passes.placing.problem import Key, ModelTask, Option, Part, Problem, Replica, Sizes
+from gslc.passes.placing.cards import UNTOUCHED, best_cards
+from gslc.passes.placing.options import Option, Part, Sizes
+from gslc.passes.placing.pools import Pool, Room, Way
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 
 Cards: TypeAlias = tuple[int, ...]  # card numbers in the engine's device order
 Spot: TypeAlias = tuple[int, Cards]  # a host and cards there
-Room: TypeAlias = tuple[int, int, int]
-Way: TypeAlias = tuple[str, int]  # what is asked of a host, and of how many cards: see State.value_of
 LOCKED = -1  # the owner of a port that the lock holds
 ALONE = -1  # users of a card that is held exclusively
 
@@ -23,23 +24,6 @@ class Position:
 
     option: Option
     spots: tuple[Spot, ...]
-
-
-class Pool:
-    """The hosts of a zone, by what is free on them: hosts in the same condition are alike to every model.
-
-    `spots` has the answers since the last change, by part and style: see Fitter.best_spot.
-    `lists[way]` has (value, condition) sorted by value for one way of asking, see `State.values_of`.
-    """
-
-    __slots__ = ("buckets", "hosts", "lists", "room", "spots")
-
-    def __init__(self, hosts: tuple[int, ...]) -> None:
-        self.hosts = hosts
-        self.buckets: dict[int, list[int]] = {}  # condition -> hosts, sorted
-        self.lists: dict[Way, list[tuple[int, int]]] = {}
-        self.room: Room | None = None  # see State.room_of; None: not asked for since the last change
-        self.spots: dict[tuple[int, int], tuple[Key, Spot] | None] = {}
 
 
 class State:
@@ -326,7 +310,7 @@ class State:
             return (self._loosest(host, usable, links) if links else min(usable)[1],)
         if part.same_kind and not problem.one_kind[host]:
             return self._cards_of_one_kind(part, host, usable)
-        return _best_cards(part, usable, free, links)
+        return best_cards(part, usable, free, links)
 
     def _loosest(self, host: int, usable: list[tuple[int, int]], links: Links) -> int:
         """The tightest card; of equal ones one in the island with the fewest untouched cards: others stay whole."""
@@ -361,7 +345,7 @@ class State:
             group = [entry for entry in usable if kinds[entry[1]] == kind]
             if len(group) < part.count:
                 continue
-            cards = _best_cards(part, group, self.free[host], self.problem.links[host])
+            cards = best_cards(part, group, self.free[host], self.problem.links[host])
             if cards is None:
                 continue
             size = sum(self.free[host][card] for card in cards)
@@ -393,30 +377,3 @@ class State:
             position = positions[number]
             if position is not None:
                 self.take(replicas[number], position)
-
-
-UNTOUCHED = 1 << 60  # sorts cards that nobody uses behind all that are in use; larger than any memory
-
-
-def _best_cards(part: Part, usable: list[tuple[int, int]], free: list[int], links: Links) -> Cards | None:
-    """The tightest cards for the needs, largest need first, of equal ones linked; finds cards where there are any."""
-    usable.sort()
-    if part.uniform:
-        if links:
-            return tuple(sorted(linked_cards(usable, part.count, links)))
-        return tuple(sorted(card for _, card in usable[: part.count]))
-    chosen: dict[int, int] = {}
-    left = [card for _, card in usable]
-    for need, slot in zip(part.needs, part.slots, strict=True):
-        found = next((card for card in left if free[card] >= need), None)
-        if found is None:
-            return None
-        left.remove(found)
-        chosen[slot] = found
-    if links and part.group:
-        size = {card: entry for entry, card in usable}
-        linked: dict[int, list[int]] = {}
-        for card in swapped_for_linked([size[card] for card in chosen.values()], usable, links):
-            linked.setdefault(size[card], []).append(card)
-        return tuple([linked[size[chosen[slot]]].pop(0) for slot in range(part.count)])
-    return tuple(chosen[slot] for slot in range(part.count))

@@ -8,7 +8,9 @@ from gslc.ir.lock import Lock, LockedPlacement
 from gslc.ir.placement import FreeHost
 from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
+from gslc.passes.placing.freehost import free_host
+from gslc.passes.placing.options import Option
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.state import Position, State
 
 
@@ -109,7 +111,7 @@ def locked_position(
     for elastic in zone.elastic:
         if elastic.spans_hosts != (len(hosts) > 1):
             continue
-        frees = tuple(fitter.free_host(state, task, host) for host in hosts)
+        frees = tuple(free_host(problem, state, task, host) for host in hosts)
         wanted = tuple(frozenset(seat.gpus) for seat in entry.seats)
         if any(cards - {gpu.index for gpu in free.gpus} for cards, free in zip(wanted, frees, strict=True)):
             continue
@@ -152,7 +154,7 @@ def refitted_position(
     for elastic in zone.elastic:
         if elastic.spans_hosts != (len(hosts) > 1) or (best is not None and best.rank <= elastic.rank):
             continue
-        frees = tuple(fitter.free_host(state, task, host) for host in hosts)
+        frees = tuple(free_host(problem, state, task, host) for host in hosts)
         choice = elastic.fit(_only_cards(frees, entry))
         if choice is None:
             continue

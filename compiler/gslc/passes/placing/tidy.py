@@ -10,7 +10,8 @@ from gslc.passes.placing.completion import Completer
 from gslc.passes.placing.dice import Dice
 from gslc.passes.placing.fit import Fitter
 from gslc.passes.placing.hall import Hall
-from gslc.passes.placing.problem import Option, Problem, Replica, option_key
+from gslc.passes.placing.options import Option, option_key
+from gslc.passes.placing.problem import Problem, Replica
 from gslc.passes.placing.rebuild import renew
 from gslc.passes.placing.state import Position, State
 from gslc.passes.placing.trade import Trader

@@ -10,7 +10,8 @@ from gslc.ir.diagnostic import Related
 from gslc.ir.inputs import Host
 from gslc.ir.record import dataclass
 from gslc.passes.placing.fit import Fitter
-from gslc.passes.placing.problem import ModelTask, Option, Problem, Replica
+from gslc.passes.placing.options import Option
+from gslc.passes.placing.problem import ModelTask, Problem, Replica
 from gslc.passes.placing.state import Position, State
 
 SETTABLE = "engines."  # what hosts must have in common and a user can change, by the start of its key

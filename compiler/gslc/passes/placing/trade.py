@@ -8,15 +8,11 @@ a group leaves card A for card B, another one comes back.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import combinations
-from typing import TypeAlias
 
 from gslc.passes.placing.dice import Dice
+from gslc.passes.placing.groups import MOST_LONE, Bundle, bundles_of
 from gslc.passes.placing.hall import Hall
 
-Bundle: TypeAlias = tuple[int, int, int, tuple[int, ...]]  # bytes on its card, bytes of host memory, card, replicas
-MOST_LONE = 7  # replicas of a card that are taken into groups
-GROUP = 3  # replicas of a group, at most
 PARTNERS = 5  # cards with which a card exchanges, looked at for one move
 GROUPS = 24  # groups of an overdrawn host, looked at for one move
 MATCHES = 4  # groups of another host that are weighed for one of these
@@ -67,7 +63,7 @@ class Trader:
         key = (card, *hall.lone[card])
         met = self._met.get(key) if len(key) <= MOST_LONE + 1 else None
         if met is None:
-            met = self._met[key] = self._bundles_of(card)
+            met = self._met[key] = bundles_of(hall, self.dice, card)
         self._known[card] = (hall.version[card], met)
         return met
 
@@ -81,21 +77,6 @@ class Trader:
             found = sorted([bundle for card in cards for bundle in self.bundles(card)])
             known = self._known_on[host] = (version, found)
         return known[1]
-
-    def _bundles_of(self, card: int) -> list[Bundle]:
-        hall = self.hall
-        host = hall.host_of[card]
-        lone = hall.lone[card]
-        found: list[Bundle] = [(0, 0, card, ())]
-        if lone and lone[0] in hall.alone:
-            found.append((hall.ground[card], hall.single[lone[0]][host][1], card, (lone[0],)))
-        else:
-            rows = [(number, *hall.single[number][host][:2]) for number in lone if host in hall.single[number]]
-            rows = self.dice.sample(rows, MOST_LONE)
-            for count in (*range(1, min(GROUP, len(rows)) + 1), *([len(rows)] if len(rows) > GROUP else [])):
-                found += [_bundle(card, group) for group in combinations(rows, count)]
-            found.sort()
-        return found
 
     def _lands(self, group: tuple[int, ...], card: int, free: int, *, empty: bool) -> int | None:
         """Host memory that a group needs on a card with `free` bytes, `empty` if it has it alone; None: no place."""
@@ -326,8 +307,3 @@ class Trader:
     def _rested(self, bundle: Bundle) -> bool:
         moved, turn = self.moved, self.turn
         return all(turn - moved.get(number, -REST) >= REST for number in bundle[3])
-
-
-def _bundle(card: int, group: tuple[tuple[int, int, int], ...]) -> Bundle:
-    """A group of replicas, each with its bytes on the card and in host memory."""
-    return (sum([row[1] for row in group]), sum([row[2] for row in group]), card, tuple([row[0] for row in group]))

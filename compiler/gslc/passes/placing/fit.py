@@ -151,7 +151,8 @@ class Fitter:
         return ((*best[style], best_host), (best_host, best[CARDS])) if best is not None else None
 
     def _fit(self, state: State, task: ModelTask, part: Part, host: int) -> Fit | None:
-        if task.pins is None and part.alike and (part.count == 1 or self.problem.alike[host]):
+        single = part.count == 1 and not self.problem.links[host]
+        if task.pins is None and part.alike and (single or self.problem.alike[host]):
             memory = state.memory[host]
             if memory < (part.memory_unified if self.problem.unified[host] else part.memory):
                 return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
+from gslc.engines.addresses import is_loopback
 from gslc.ir.inputs import Cluster, GpuKind, Host
 from gslc.ir.nvlink import Links, links_of
 from gslc.ir.placement import Candidates

@@ -31,7 +31,7 @@ MEDIUM_REPLICAS = 450  # replicas up to which larger fleets are searched so too,
 MEDIUM_WORK = 6000
 COMPLETIONS = 12  # starts with full cards
 RENEWAL_WORK = 1650  # replicas placed while hosts are renewed, for each start
-RENEWAL_WORK_EACH = 90  # and for each replica, at most: tiny fleets need less
+RENEWAL_WORK_OF_PAIR = 5  # and for each two replicas (n x n), at most: tiny fleets need less
 CHAINS = 3  # ejection chains from the best starts
 CHAIN_TURNS = 150  # turns of each
 CHAIN_TURNS_AFTER = 15  # where a search card by card has been before
@@ -39,7 +39,7 @@ LARGE = 64  # hosts above which only the first start is made where it places all
 REPAIRS = 60  # ruins and repairs of a fleet in which everything has a place
 REPAIRS_OF_SMALL = 20  # of a small one in which something is left: its time went into chains
 REPAIRS_OF_FULL = 1200  # of one that is too full for its replicas; there every repair still gains something
-REPAIRS_EACH = 30  # and for each replica, at most
+REPAIRS_OF_PAIR = 1  # and for each two replicas (n x n), at most
 REPAIR_WORK = 200_000  # repairs x replicas, at most
 SPARE_FITS = 6  # estimates of elastic choices that a search may ask for to polish a fleet in which all is well
 SEARCH_FITS = 30  # and where it is not
@@ -230,7 +230,7 @@ class Search:
             return 0 if large else REPAIRS
         if count <= SMALL and not too_full(self.problem):
             return REPAIRS_OF_SMALL
-        return min(REPAIRS_OF_FULL, REPAIRS_EACH * count, REPAIR_WORK // count)
+        return min(REPAIRS_OF_FULL, REPAIRS_OF_PAIR * count**2, REPAIR_WORK // count)
 
     def restarts(self, todo: list[Replica], base: list[Position | None], insertions: int, chains: int) -> None:
         """Noisy starts, a search card by card where the fleet is small enough, and ejection chains from the best."""
@@ -240,7 +240,7 @@ class Search:
         turns = CHAIN_TURNS
         if small:
             if not self.good():
-                self.rebuild(starts[0], COMPLETIONS, min(RENEWAL_WORK, RENEWAL_WORK_EACH * len(todo)))
+                self.rebuild(starts[0], COMPLETIONS, min(RENEWAL_WORK, RENEWAL_WORK_OF_PAIR * len(todo) ** 2))
             if not self.stretches():
                 chains, turns = 0, CHAIN_TURNS_AFTER
         elif len(todo) <= MEDIUM_REPLICAS and len(self.problem.hosts) <= LARGE and not self.good():

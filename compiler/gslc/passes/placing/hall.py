@@ -73,11 +73,15 @@ class Hall(Lodgings):
             more = sum([wants[number] for number in coming]) - sum([wants[number] for number in leaving])
             if more > 0 and more > self.ports[host]:
                 return True
-        names = [number for number in self.on[host] if number not in leaving] + list(coming)
         for rule in (self.clash, self.port):
-            marks = [rule[number] for number in names if number in rule]
-            if len(set(marks)) < len(marks):
+            marks = [rule[number] for number in coming if number in rule]
+            if not marks:
+                continue  # those who are there already get on with each other
+            if len(marks) > 1 and len(set(marks)) < len(marks):
                 return True
+            for number in self.on[host]:
+                if number in rule and rule[number] in marks and number not in leaving:
+                    return True
         return False
 
     def lodgings_on(self, number: int, hosts: list[int]) -> Iterable[int]:

